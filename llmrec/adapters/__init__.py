@@ -1,0 +1,1 @@
+"""How weights are loaded and which of them train."""

@@ -1,0 +1,1 @@
+"""Language models: how each is loaded, how it tokenises, encodes and generates."""

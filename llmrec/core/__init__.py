@@ -1,0 +1,1 @@
+"""Contracts, registry, errors and config validation; standard library and numpy only."""

@@ -1,0 +1,1 @@
+"""Sources, filters, splits and the cache: from files to a `Split`."""

@@ -1,0 +1,1 @@
+"""One ensemble recommender and its combiners."""

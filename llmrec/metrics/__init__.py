@@ -1,0 +1,1 @@
+"""Pure functions from ranks or predictions to values per user."""

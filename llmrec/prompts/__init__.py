@@ -1,0 +1,1 @@
+"""How a query becomes the input of a model."""

@@ -1,0 +1,1 @@
+"""Every recommender: baselines and the language model."""

@@ -1,0 +1,1 @@
+"""Terminal table, CSV, LaTeX, HTML and plots of a comparison."""

@@ -1,0 +1,1 @@
+"""Conformance suites for components, and a small data set whose answer is known."""

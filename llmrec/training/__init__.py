@@ -1,0 +1,1 @@
+"""One trainer on transformers' Trainer: collation, seeding, checkpoints, resume."""
