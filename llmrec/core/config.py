@@ -14,7 +14,6 @@ import types
 import typing
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cache
 from pathlib import Path
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
@@ -55,7 +54,6 @@ class Option:
         return self.default is inspect.Parameter.empty
 
 
-@cache
 def options_of(target: Any) -> dict[str, Option]:
     """Return the options of a component class (or dataclass, or function) by name.
 

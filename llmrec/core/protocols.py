@@ -39,6 +39,9 @@ class FitContext:
     progress: Callable[[float, str], None] = _ignore
 
 
+NO_CONTEXT = FitContext()
+
+
 @dataclass(frozen=True)
 class ModelInfo:
     """What a table says of a fitted recommender beside its scores.
@@ -103,7 +106,7 @@ class Recommender(Protocol):
         ...
 
     def fit(
-        self, train: Dataset, valid: Dataset | None = None, context: FitContext = FitContext()
+        self, train: Dataset, valid: Dataset | None = None, context: FitContext = NO_CONTEXT
     ) -> Self:
         """Learn from `train`; `valid` serves early stopping and selection only."""
         ...
@@ -237,7 +240,7 @@ class Adapter(Protocol):
 
         Args:
             module: a transformers ``PreTrainedModel``.
-            architecture: ``causal``, ``bidirectional`` or ``seq2seq``'s model type: ``gpt2``, ….
+            architecture: the family of the backbone: ``gpt2``, ``bert`` or ``t5``.
         """
         ...
 

@@ -11,10 +11,10 @@ import llmrec
 from llmrec.core.config import options_of
 from llmrec.core.errors import RunError
 from llmrec.core.files import atomic_path, read_json, write_json
-from llmrec.core.protocols import FitContext, ModelInfo, Task
+from llmrec.core.protocols import NO_CONTEXT, FitContext, ModelInfo, Task
 from llmrec.core.ranking import mask_items, top_k
 from llmrec.core.registry import registry
-from llmrec.core.types import PADDING, Dataset, Queries
+from llmrec.core.types import PADDING, Dataset, Queries, Ragged
 
 
 class BaseRecommender:
@@ -36,7 +36,7 @@ class BaseRecommender:
         return ModelInfo()
 
     def fit(
-        self, train: Dataset, valid: Dataset | None = None, context: FitContext = FitContext()
+        self, train: Dataset, valid: Dataset | None = None, context: FitContext = NO_CONTEXT
     ) -> Self:
         raise NotImplementedError
 
@@ -145,24 +145,32 @@ def recommend(
     lists = np.full((len(queries), k), PADDING, np.int64)
     values = np.full((len(queries), k), -np.inf, np.float32)
     for place, batch in queries.batches(batch_size):
-        scores = catalogue_scores(recommender, batch)
+        items = None if batch.candidates is None else batch.candidates.padded()
+        scores = np.array(recommender.score(batch, items), dtype=np.float32)
+        if items is not None:
+            scores[items < 0] = -np.inf
         if exclude_seen:
-            mask_items(scores, batch.histories)
+            exclude(scores, items, batch.histories)
         best = top_k(scores, k, batch.users)
-        lists[place] = best
-        found = np.take_along_axis(scores, np.maximum(best, 0), axis=1)
-        values[place] = np.where(best >= 0, found, -np.inf)
+        chosen = np.maximum(best, 0)
+        ids = chosen if items is None else np.take_along_axis(items, chosen, axis=1)
+        lists[place] = np.where(best >= 0, ids, PADDING)
+        values[place] = np.where(best >= 0, np.take_along_axis(scores, chosen, axis=1), -np.inf)
     return lists, values
 
 
-def catalogue_scores(recommender: Any, queries: Queries) -> np.ndarray:
-    """Return a fresh (B, n_items) float32 matrix; items outside the candidates are −inf."""
-    if queries.candidates is None:
-        return np.array(recommender.score(queries), dtype=np.float32)
-    items = queries.candidates.padded()
-    scores = recommender.score(queries, items)
-    n_items = int(getattr(recommender, "n_items", 0)) or int(items.max(initial=-1)) + 1
-    full = np.full((len(queries), n_items), -np.inf, np.float32)
-    rows, columns = np.nonzero(items >= 0)
-    full[rows, items[rows, columns]] = scores[rows, columns]
-    return full
+def exclude(scores: np.ndarray, items: np.ndarray | None, rows: Ragged) -> None:
+    """Set the scores of each row's listed items to −inf, in place.
+
+    Args:
+        scores: (B, C) float32.
+        items: (B, C) the item of each place, or None where the place is the item.
+        rows: B rows of item ids.
+    """
+    if items is None:
+        mask_items(scores, rows)
+        return
+    stride = int(max(items.max(initial=0), rows.values.max(initial=0))) + 1
+    listed = rows.row_of * stride + rows.values
+    places = np.arange(len(items))[:, None] * stride + items
+    scores[(items >= 0) & np.isin(places, listed)] = -np.inf
