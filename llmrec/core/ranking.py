@@ -39,21 +39,48 @@ def ranks_of(scores: np.ndarray, columns: Ragged, users: np.ndarray) -> Ragged:
     """
     rows = columns.row_of
     own = scores[rows, columns.values]
-    ranks = np.empty(len(rows), np.int64)
-    ids = np.arange(scores.shape[1])
-    for start in range(0, len(rows), 1024):
+    # Sorting a row pays off once several of its columns are asked for.
+    count = _count_sorted if len(rows) > 4 * len(scores) else _count_compared
+    better, at_least = count(scores, columns, own)
+    tied = np.flatnonzero((at_least - better > 1) & (own > -np.inf))
+    for start in range(0, len(tied), 1024):
+        part = tied[start : start + 1024]
+        places, rivals = np.nonzero(scores[rows[part]] == own[part, None])
+        asked = part[places]
+        user = np.asarray(users)[rows[asked]]
+        wins = hash_pairs(user, rivals, TIE_SEED) < hash_pairs(
+            user, columns.values[asked], TIE_SEED
+        )
+        better[part] += np.bincount(places[wins], minlength=len(part))
+    return columns.with_values(np.where(own > -np.inf, better + 1, 0))
+
+
+def _count_compared(
+    scores: np.ndarray, columns: Ragged, own: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return how many scores of the row are above, and at least, each of the (N,) `own`."""
+    above, at_least = np.empty(len(own), np.int64), np.empty(len(own), np.int64)
+    rows = columns.row_of
+    for start in range(0, len(own), 1024):
         part = slice(start, start + 1024)
         block, mine = scores[rows[part]], own[part, None]
-        equal = block == mine
-        better = np.count_nonzero(block > mine, axis=1)
-        tied = np.flatnonzero(np.count_nonzero(equal, axis=1) > 1)
-        if len(tied):
-            keys = tie_keys(users[rows[part]][tied], ids)
-            own_key = keys[np.arange(len(tied)), columns.values[part][tied]]
-            better[tied] += np.count_nonzero(equal[tied] & (keys < own_key[:, None]), axis=1)
-        ranks[part] = better + 1
-    ranks[~np.isfinite(own) & (own < 0)] = 0
-    return columns.with_values(ranks)
+        above[part] = np.count_nonzero(block > mine, axis=1)
+        at_least[part] = np.count_nonzero(block >= mine, axis=1)
+    return above, at_least
+
+
+def _count_sorted(
+    scores: np.ndarray, columns: Ragged, own: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return what `_count_compared` does, by sorting each row once."""
+    above, at_least = np.empty(len(own), np.int64), np.empty(len(own), np.int64)
+    n_columns = scores.shape[1]
+    for row in np.flatnonzero(columns.lengths):
+        part = slice(columns.offsets[row], columns.offsets[row + 1])
+        ordered = np.sort(scores[row])
+        above[part] = n_columns - np.searchsorted(ordered, own[part], "right")
+        at_least[part] = n_columns - np.searchsorted(ordered, own[part], "left")
+    return above, at_least
 
 
 def top_k(scores: np.ndarray, k: int, users: np.ndarray) -> np.ndarray:
@@ -69,13 +96,25 @@ def top_k(scores: np.ndarray, k: int, users: np.ndarray) -> np.ndarray:
     chosen = np.full((n_rows, k), PADDING, np.int64)
     if not width or not n_rows:
         return chosen
-    cut = -np.partition(-scores, width - 1, axis=1)[:, width - 1]
-    rows, columns = np.nonzero((scores >= cut[:, None]) & (scores > -np.inf))
-    values = scores[rows, columns]
-    keys = hash_pairs(np.asarray(users)[rows], columns, TIE_SEED)
-    order = np.lexsort((keys, -values, rows))
-    rows, columns = rows[order], columns[order]
-    place = np.arange(len(rows)) - np.searchsorted(rows, np.arange(n_rows))[rows]
-    kept = place < width
-    chosen[rows[kept], place[kept]] = columns[kept]
+    users = np.asarray(users)
+    cut = np.partition(scores, n_columns - width, axis=1)[:, n_columns - width]
+    cut = np.maximum(cut, np.finfo(scores.dtype).min)  # −inf is never chosen
+    rows, columns = np.divmod(np.flatnonzero(scores >= cut[:, None]), n_columns)
+    counts = np.bincount(rows, minlength=n_rows)
+    starts = np.cumsum(counts) - counts
+    kept = np.ones(len(rows), bool)
+    for row in np.flatnonzero(counts > width):  # more are equal at the cut than there is room for
+        part = slice(starts[row], starts[row] + counts[row])
+        equal = np.flatnonzero(scores[row, columns[part]] == cut[row])
+        keys = hash_pairs(users[row], columns[part][equal], TIE_SEED)
+        kept[starts[row] + equal[np.argsort(keys)[width - counts[row] :]]] = False
+    rows, columns = rows[kept], columns[kept]
+    counts = np.minimum(counts, width)
+    place = np.arange(len(rows)) - (np.cumsum(counts) - counts)[rows]
+    table = np.full((n_rows, width), PADDING, np.int64)
+    values = np.full((n_rows, width), -np.inf, scores.dtype)
+    table[rows, place], values[rows, place] = columns, scores[rows, columns]
+    keys = hash_pairs(users[:, None], table, TIE_SEED)
+    order = np.lexsort((keys, -values), axis=-1)
+    chosen[:, :width] = np.take_along_axis(table, order, axis=1)
     return chosen
