@@ -1,0 +1,156 @@
+"""Columns of strings become ids, ratings and times; a bad value is refused with its line."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+import numpy as np
+import polars as pl
+
+from llmrec.core.errors import DataError
+from llmrec.data.tables import Table
+
+UNITS = (("seconds", 1), ("milliseconds", 10**3), ("microseconds", 10**6), ("nanoseconds", 10**9))
+LARGEST_OF_UNIT = (10**11, 10**14, 10**17)
+
+
+def identifiers(table: Table, name: str) -> pl.Series:
+    """Return a column of external ids, exactly as written.
+
+    Raises:
+        DataError: for an empty one.
+    """
+    column = table.column(name)
+    _refuse(table, name, column.to_numpy() == "", "is missing")
+    return column
+
+
+def unique_identifiers(table: Table, name: str) -> pl.Series:
+    """Return a column of external ids in which each stands once.
+
+    Raises:
+        DataError: for an empty or repeated one.
+    """
+    column = identifiers(table, name)
+    again = np.flatnonzero(~column.is_first_distinct().to_numpy())
+    if len(again):
+        first = column.index_of(column[int(again[0])])
+        raise DataError(
+            f"{table.where(again[0])}: {name} {column[int(again[0])]!r} stands on line "
+            f"{table.lines[first]} already; each may have one row"
+        )
+    return column
+
+
+def codes(table: Table, name: str, ids: pl.Series, known_from: str) -> np.ndarray:
+    """Return (N,) int32 dense ids of a column of external ids.
+
+    Args:
+        table: the rows.
+        name: the column.
+        ids: external ids in the order of the dense ones.
+        known_from: the file of those, for the message.
+
+    Raises:
+        DataError: for an id that is not among them.
+    """
+    column = identifiers(table, name)
+    numbers = column.cast(pl.Enum(ids), strict=False).to_physical()
+    strange = np.flatnonzero(numbers.is_null().to_numpy())
+    if len(strange):
+        raise DataError(
+            f"{table.where(strange[0])}: {name} {column[int(strange[0])]!r} is not in {known_from}"
+        )
+    return numbers.to_numpy().astype(np.int32)
+
+
+def ratings(table: Table, name: str) -> np.ndarray:
+    """Return a column of numbers as (N,) float32.
+
+    Raises:
+        DataError: for a missing, non-numeric, NaN or infinite one.
+    """
+    text = table.column(name).str.strip_chars()
+    _refuse(table, name, text.to_numpy() == "", "is missing")
+    numbers = text.cast(pl.Float64, strict=False)
+    _refuse(table, name, numbers.is_null().to_numpy(), "is not a number")
+    with np.errstate(over="ignore"):
+        values = numbers.to_numpy().astype(np.float32)
+    _refuse(table, name, ~np.isfinite(values), "is not a finite number")
+    return values
+
+
+@dataclass(frozen=True, eq=False)
+class Times:
+    """Moments of interactions.
+
+    Attributes:
+        exact: (N,) as precise as the file has them: what rows are ordered by.
+        seconds: (N,) int64 since 1970, rounded down.
+        unit: how the file writes them: seconds, milliseconds, …, ISO 8601.
+    """
+
+    exact: np.ndarray
+    seconds: np.ndarray
+    unit: str
+
+
+def times(table: Table, name: str) -> Times:
+    """Return a column of times: numbers since 1970 (their unit told by their size) or ISO 8601.
+
+    ISO times without an offset are taken as UTC.
+
+    Raises:
+        DataError: for a missing or unreadable one, or for a mixture of units.
+    """
+    text = table.column(name).str.strip_chars()
+    _refuse(table, name, text.to_numpy() == "", "is missing")
+    whole = text.cast(pl.Int64, strict=False)
+    numbers = whole if not whole.null_count() else text.cast(pl.Float64, strict=False)
+    if numbers[0] is None:
+        return _iso_times(table, name, text)
+    _refuse(table, name, numbers.is_null().to_numpy(), "is not a number as those above")
+    values = numbers.to_numpy()
+    _refuse(table, name, ~np.isfinite(values), "is not a finite number")
+    unit = np.searchsorted(LARGEST_OF_UNIT, np.abs(values))
+    unlike = np.flatnonzero(unit != unit[0])
+    if len(unlike):
+        row = int(unlike[0])
+        raise DataError(
+            f"{table.where(row)}: {name} {text[row]} looks like {UNITS[unit[row]][0]}, those above "
+            f"look like {UNITS[unit[0]][0]}; use one unit"
+        )
+    word, scale = UNITS[unit[0]]
+    return Times(values, np.floor_divide(values, scale).astype(np.int64), word)
+
+
+def _iso_times(table: Table, name: str, text: pl.Series) -> Times:
+    moments = np.empty(len(text), np.int64)
+    epoch = datetime(1970, 1, 1, tzinfo=UTC)
+    for row, value in enumerate(text.to_list()):
+        try:
+            moment = datetime.fromisoformat(value)
+        except ValueError as error:
+            raise DataError(
+                f"{table.where(row)}: {name} {value!r} is neither a number of seconds or "
+                "milliseconds since 1970 nor an ISO 8601 time such as 1997-12-04T15:55:49"
+            ) from error
+        since = (moment if moment.tzinfo else moment.replace(tzinfo=UTC)) - epoch
+        moments[row] = (since.days * 86_400 + since.seconds) * 10**6 + since.microseconds
+    return Times(moments, moments // 10**6, "ISO 8601, UTC where no offset is given")
+
+
+def strings(column: pl.Series) -> np.ndarray:
+    """Return (N,) object array of str."""
+    return np.array(column.to_list(), dtype=object)
+
+
+def _refuse(table: Table, name: str, bad: np.ndarray, what: str) -> None:
+    rows = np.flatnonzero(bad)
+    if not len(rows):
+        return
+    value = table.column(name)[int(rows[0])]
+    shown = f"{name} {value!r}" if value else name
+    more = f" (and {len(rows) - 1} more such lines)" if len(rows) > 1 else ""
+    raise DataError(f"{table.where(rows[0])}: {shown} {what}{more}")

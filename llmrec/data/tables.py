@@ -1,0 +1,200 @@
+"""Strict reading of delimited text: every row is kept or refused with its file and line."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+
+from llmrec.core.errors import DataError, unknown
+
+QUOTE, NEWLINE, RETURN = ord('"'), ord("\n"), ord("\r")
+
+
+@dataclass(frozen=True, eq=False)
+class Table:
+    """The rows of one file, all values as strings, "" where a field is empty.
+
+    Attributes:
+        path: the file, for messages.
+        frame: N rows of strings.
+        lines: (N,) int64 line of the file on which each row starts, counted from 1.
+    """
+
+    path: Path
+    frame: pl.DataFrame
+    lines: np.ndarray
+
+    def __len__(self) -> int:
+        return self.frame.height
+
+    def column(self, name: str) -> pl.Series:
+        """Return a column.
+
+        Raises:
+            DataError: if the file has no such column.
+        """
+        if name not in self.frame.columns:
+            raise DataError(unknown(f"column of {self.path}", name, self.frame.columns))
+        return self.frame[name]
+
+    def where(self, row: int) -> str:
+        """Return the place of a row in words."""
+        return f"{self.path}, line {self.lines[row]}"
+
+
+def read_bytes(path: Path) -> bytes:
+    """Return the content of a file.
+
+    Raises:
+        DataError: if it is absent or cannot be read.
+    """
+    try:
+        return path.read_bytes()
+    except FileNotFoundError as error:
+        raise DataError(f"there is no file {path.absolute()}") from error
+    except OSError as error:
+        raise DataError(f"cannot read {path}: {error.strerror or error}") from error
+
+
+def read_table(
+    path: Path,
+    content: bytes | None = None,
+    *,
+    delimiter: str = ",",
+    quoting: bool = True,
+    encoding: str = "utf-8",
+    names: Sequence[str] | None = None,
+) -> Table:
+    """Read a delimited text file.
+
+    Args:
+        path: the file; only its name is used if `content` is given.
+        content: the bytes of the file, if they are known already.
+        delimiter: one ASCII character.
+        quoting: fields may stand in double quotes (RFC 4180) and then hold line breaks.
+        encoding: of the text; a byte-order mark is accepted.
+        names: of the columns where the file has no header line.
+
+    Raises:
+        DataError: for an absent, empty or wrongly encoded file, and for a row that has too few
+            or too many fields or a stray quote, with its line.
+    """
+    data = _as_utf8(path, read_bytes(path) if content is None else content, encoding)
+    data = data.replace(b"\r\n", b"\n").rstrip(b"\n")
+    if not data:
+        raise DataError(f"{path} is empty")
+    starts, lines, n_fields = _records(path, data, ord(delimiter), quoting)
+    if names is None:
+        stop = starts[1] if len(starts) > 1 else len(data)
+        names = _header(path, data[:stop].decode().rstrip("\n"), delimiter, quoting)
+        starts, lines, n_fields = starts[1:], lines[1:], n_fields[1:]
+        if not len(starts):
+            raise DataError(f"{path} has a header but no rows")
+    _check_rows(path, data, starts, lines, n_fields, len(names))
+    frame = pl.read_csv(
+        data[starts[0] :],
+        has_header=False,
+        new_columns=list(names),
+        separator=delimiter,
+        quote_char='"' if quoting else None,
+        infer_schema=False,
+    ).fill_null("")
+    if frame.height != len(lines):
+        raise DataError(f"{path} has {len(lines)} rows, but {frame.height} could be read")
+    return Table(path, frame, lines)
+
+
+def _as_utf8(path: Path, data: bytes, encoding: str) -> bytes:
+    if encoding.lower().replace("_", "-") not in ("utf-8", "utf8"):
+        try:
+            return data.decode(encoding).removeprefix("\ufeff").encode()
+        except UnicodeError as error:
+            raise DataError(f"{path} is not {encoding} text: {error}") from error
+    if data[:2] in (b"\xff\xfe", b"\xfe\xff"):
+        raise DataError(
+            f"{path} is UTF-16, not UTF-8 text; save it as UTF-8 or set the encoding to utf-16"
+        )
+    try:
+        data.decode()
+    except UnicodeDecodeError as error:
+        line = data.count(b"\n", 0, error.start) + 1
+        raise DataError(
+            f"{path}, line {line}: byte {error.start + 1} of the file "
+            f"(0x{data[error.start]:02x}) is not UTF-8 text; save the file as UTF-8 or set its "
+            "encoding, e.g. latin-1"
+        ) from error
+    return data.removeprefix(b"\xef\xbb\xbf")
+
+
+def _records(
+    path: Path, data: bytes, delimiter: int, quoting: bool
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return the start, the line and the number of fields of each record, header included."""
+    raw = np.frombuffer(data, np.uint8)
+    breaks, divides = raw == NEWLINE, raw == delimiter
+    every_break = np.flatnonzero(breaks)
+    if quoting and b'"' in data:
+        quotes = raw == QUOTE
+        _check_quotes(path, raw, np.flatnonzero(quotes), every_break, delimiter)
+        outside = np.cumsum(quotes, dtype=np.uint8) % 2 == 0
+        breaks &= outside
+        divides &= outside
+    starts = np.concatenate([[0], np.flatnonzero(breaks) + 1])
+    lines = np.searchsorted(every_break, starts) + 1
+    n_fields = np.add.reduceat(divides, starts, dtype=np.int64) + 1
+    return starts, lines, n_fields
+
+
+def _check_quotes(
+    path: Path, raw: np.ndarray, places: np.ndarray, breaks: np.ndarray, delimiter: int
+) -> None:
+    """Refuse a quote that neither opens nor closes a field, nor is doubled inside one."""
+    opening, closing = places[0::2], places[1::2]
+    before = raw[np.maximum(opening - 1, 0)]
+    opens = (opening == 0) | (before == delimiter) | (before == NEWLINE)
+    opens[1:] |= opening[1:] == closing[: len(opening) - 1] + 1
+    after = raw[np.minimum(closing + 1, len(raw) - 1)]
+    closes = (closing == len(raw) - 1) | (after == delimiter) | (after == NEWLINE)
+    closes[: len(opening) - 1] |= opening[1:] == closing[: len(opening) - 1] + 1
+    stray = np.concatenate([opening[~opens], closing[~closes]])
+    if len(stray):
+        line = int(np.searchsorted(breaks, stray.min())) + 1
+        raise DataError(
+            f"{path}, line {line}: stray double quote; a field with quotes is written "
+            '"like ""this""", or switch quoting off'
+        )
+    if len(opening) > len(closing):
+        line = int(np.searchsorted(breaks, opening[-1])) + 1
+        raise DataError(f"{path}, line {line}: the quote that opens here is never closed")
+
+
+def _header(path: Path, text: str, delimiter: str, quoting: bool) -> list[str]:
+    names = next(csv.reader([text], delimiter=delimiter)) if quoting else text.split(delimiter)
+    if len(set(names)) < len(names):
+        twice = sorted({name for name in names if names.count(name) > 1})
+        raise DataError(f"{path} has the column {twice[0]!r} more than once")
+    return names
+
+
+def _check_rows(
+    path: Path,
+    data: bytes,
+    starts: np.ndarray,
+    lines: np.ndarray,
+    n_fields: np.ndarray,
+    expected: int,
+) -> None:
+    ends = np.append(starts[1:] - 1, len(data))
+    bad = np.flatnonzero((n_fields != expected) | (ends == starts))
+    if not len(bad):
+        return
+    row = bad[0]
+    blank = ends[row] == starts[row]
+    found = "an empty line" if blank else f"{n_fields[row]} field{'s'[: n_fields[row] - 1]}"
+    more = f" (and {len(bad) - 1} more such lines)" if len(bad) > 1 else ""
+    raise DataError(f"{path}, line {lines[row]}: {found} where {expected} are expected{more}")
