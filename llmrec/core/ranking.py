@@ -114,7 +114,7 @@ def top_k(scores: np.ndarray, k: int, users: np.ndarray) -> np.ndarray:
     table = np.full((n_rows, width), PADDING, np.int64)
     values = np.full((n_rows, width), -np.inf, scores.dtype)
     table[rows, place], values[rows, place] = columns, scores[rows, columns]
-    keys = hash_pairs(users[:, None], table, TIE_SEED)
+    keys = tie_keys(users, table)
     order = np.lexsort((keys, -values), axis=-1)
     chosen[:, :width] = np.take_along_axis(table, order, axis=1)
     return chosen

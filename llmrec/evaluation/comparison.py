@@ -1,12 +1,26 @@
-"""Recommenders side by side: values, confidence intervals, paired tests against the best baseline."""
+"""Recommenders side by side: values, intervals, paired tests against the best baseline."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from llmrec.evaluation.result import ModelResult
+import numpy as np
+
+from llmrec.core.errors import RunError
+from llmrec.evaluation.result import ModelResult, full_label
+from llmrec.evaluation.statistics import (
+    UserSums,
+    bootstrap,
+    holm,
+    identity,
+    interval,
+    paired,
+    randomization_test,
+)
+from llmrec.metrics.names import parse
 
 
 @dataclass(frozen=True)
@@ -14,11 +28,14 @@ class Versus:
     """One recommender against the reference (the best baseline) on one metric.
 
     Attributes:
-        difference: mean of the paired differences, recommender minus reference.
+        difference: value of the recommender minus that of the reference; where a per-user value
+            is undefined for one of them, over the users whom both have. Raw: for an error metric
+            such as RMSE a negative difference is the better one.
         low: lower end of the paired bootstrap confidence interval of the difference.
         high: upper end.
         p: two-sided p-value of the paired randomization test.
-        p_holm: the same after Holm's correction over all rows of the comparison.
+        p_holm: the same after Holm's correction over all recommenders tested on this metric. The
+            claim is about the main metric; the others are there to look at.
     """
 
     difference: float
@@ -35,6 +52,8 @@ class Comparison:
     Attributes:
         results: one per recommender, ordered by the main metric, best first.
         reference: label of the best baseline on the main metric (ties: the first), or None.
+            It is chosen on the numbers shown, which flatters the reference: conservative for
+            whoever challenges it.
         intervals: by label, then metric: (low, high) bootstrap interval of the value itself.
         versus: by label, then metric, for all but the reference.
         confidence: level of the intervals, e.g. 0.95.
@@ -58,11 +77,45 @@ class Comparison:
 
     def rows(self) -> list[dict[str, Any]]:
         """Return one flat mapping per recommender: only what a rerun reproduces bit for bit."""
-        raise NotImplementedError
+        main, level = self.main_metric, f"{100 * self.confidence:g}%"
+        delta = f"Δ {main} vs {self.reference}"
+        rows = []
+        for result in self.results:
+            low, high = self.intervals[result.label][main]
+            row: dict[str, Any] = {
+                "model": result.label,
+                "family": result.info.family,
+                "weights": result.info.weights,
+            }
+            row |= {
+                full_label(name, self.protocol): result.overall[name] for name in result.metrics
+            }
+            row |= {f"{main} {level} low": low, f"{main} {level} high": high}
+            if self.reference is not None:
+                versus = self.versus.get(result.label, {}).get(main)
+                row |= {
+                    delta: versus.difference if versus else None,
+                    f"{delta} {level} low": versus.low if versus else None,
+                    f"{delta} {level} high": versus.high if versus else None,
+                    f"{delta} p_holm": versus.p_holm if versus else None,
+                }
+            row |= {"parameters": result.info.parameters, "trainable": result.info.trainable}
+            rows.append(row)
+        return rows
 
     def cost_rows(self) -> list[dict[str, Any]]:
         """Return one flat mapping per recommender of seconds, memory and parameters."""
-        raise NotImplementedError
+        return [
+            {
+                "model": result.label,
+                "fit_seconds": result.costs.fit_seconds,
+                "score_milliseconds_per_user": result.costs.score_milliseconds_per_user,
+                "peak_memory_bytes": result.costs.peak_memory_bytes,
+                "parameters": result.info.parameters,
+                "trainable": result.info.trainable,
+            }
+            for result in self.results
+        ]
 
 
 def compare(
@@ -77,10 +130,95 @@ def compare(
     Args:
         results: of one data set, split and task.
         seed: of the bootstrap and the randomization test.
-        n_resamples: bootstrap samples and random sign flips.
+        n_resamples: bootstrap samples, and rounds of the randomization test.
         confidence: level of the intervals.
 
     Raises:
         RunError: if results of different data, protocols or tasks are mixed, or labels repeat.
     """
-    raise NotImplementedError
+    _check_comparable(results)
+    main = results[0].metrics[0]
+    ordered = tuple(sorted(results, key=lambda result: _place(result, main)))
+    baselines = [r.label for r in ordered if r.info.family == "baseline"]
+    reference = baselines[0] if baselines else None
+    tested = [name for name in results[0].metrics if all(name in r.per_user for r in results)]
+    sums = {(r.label, name): user_sums(r, name) for r in ordered for name in tested}
+    pairs = {
+        (label, name): paired(one, sums[reference, name])
+        for (label, name), one in sums.items()
+        if reference is not None and label != reference  # without a baseline nothing is tested
+    }
+    columns = list(
+        dict.fromkeys([*sums.values(), *(one for pair in pairs.values() for one in pair)])
+    )
+    samples = dict(
+        zip(columns, bootstrap(columns, seed=seed, n_resamples=n_resamples).T, strict=True)
+    )
+    intervals: dict[str, dict[str, tuple[float, float]]] = {r.label: {} for r in ordered}
+    for (label, name), one in sums.items():
+        intervals[label][name] = interval(samples[one], confidence)
+    tests = randomization_test([*pairs.values()], seed=seed, n_resamples=n_resamples)
+    p_values = dict(zip(pairs, tests.tolist(), strict=True))
+    versus: dict[str, dict[str, Versus]] = {label: {} for label, _ in pairs}
+    for name in tested:
+        labels = [label for label, tested_name in pairs if tested_name == name]
+        adjusted = holm(np.array([p_values[label, name] for label in labels]))
+        for label, p_holm in zip(labels, adjusted.tolist(), strict=True):
+            mine, theirs = pairs[label, name]
+            low, high = interval(samples[mine] - samples[theirs], confidence)
+            difference = mine.value - theirs.value
+            versus[label][name] = Versus(difference, low, high, p_values[label, name], p_holm)
+    return Comparison(ordered, reference, intervals, versus, confidence)
+
+
+def user_sums(result: ModelResult, metric: str) -> UserSums:
+    """Return one metric of a result as sums over users, for the statistics."""
+    if result.truth is not None and result.predicted is not None:
+        judge = parse([metric])[0].metric
+        if hasattr(judge, "parts"):
+            above, below = judge.parts(result.truth, result.predicted)
+            return UserSums(above, below, getattr(judge, "link", identity))
+    return UserSums.of_mean(result.per_user[metric])
+
+
+def _place(result: ModelResult, metric: str) -> float:
+    """Return a sort key: best first, undefined last."""
+    value = result.overall[metric]
+    if math.isnan(value):
+        return math.inf
+    return -value if result.higher_is_better[metric] else value
+
+
+def _check_comparable(results: Sequence[ModelResult]) -> None:
+    if not results:
+        raise RunError("there is no result to compare; fit at least one recommender")
+    first = results[0]
+    for other in results[1:]:
+        for what in ("task", "data", "protocol", "metrics", "fingerprint"):
+            mine, theirs = getattr(first, what), getattr(other, what)
+            if mine != theirs:
+                raise RunError(
+                    f'"{first.label}" and "{other.label}" cannot be compared, their {what} '
+                    f"differs: {_short(mine)} and {_short(theirs)}; judge both on the same data, "
+                    "split and evaluation"
+                )
+        if not np.array_equal(first.users, other.users):
+            raise RunError(
+                f'"{first.label}" and "{other.label}" were not asked about the same users'
+            )
+    labels = [result.label for result in results]
+    twice = sorted({label for label in labels if labels.count(label) > 1})
+    if twice:
+        raise RunError(
+            f'more than one result is called "{twice[0]}"; give each recommender a label of its own'
+        )
+    if first.metrics[0] not in first.per_user:
+        raise RunError(
+            f'the main metric "{first.metrics[0]}" has no value per user to test; '
+            "put another metric first"
+        )
+
+
+def _short(value: object) -> str:
+    text = ", ".join(value) if isinstance(value, tuple) else str(value)
+    return text if len(text) <= 60 else f"{text[:12]}…"

@@ -1,13 +1,17 @@
-"""What is kept of one judged recommender: enough to recompute every comparison without refitting."""
+"""What is kept of one judged recommender: enough to redo every comparison without refitting."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
+from llmrec.core.errors import RunError
+from llmrec.core.files import atomic_path, read_json, sha256_of, write_json
 from llmrec.core.protocols import ModelInfo, Task
 from llmrec.core.types import Ragged
 
@@ -48,6 +52,7 @@ class ModelResult:
         predicted: the predictions, same rows.
         info: family, parameters and origin of the weights.
         costs: seconds and bytes.
+        repeats: ranking only: held-out items that the query's history held already.
     """
 
     label: str
@@ -67,9 +72,44 @@ class ModelResult:
     info: ModelInfo = field(default_factory=ModelInfo)
     costs: Costs = field(default_factory=Costs)
 
+    repeats: int = 0
+
+    def with_costs(self, *, fit_seconds: float, peak_memory_bytes: int) -> ModelResult:
+        """Return the result with what fitting cost added; the scoring time stays."""
+        costs = replace(
+            self.costs, fit_seconds=fit_seconds, peak_memory_bytes=int(peak_memory_bytes)
+        )
+        return replace(self, costs=costs)
+
     def save(self, folder: Path) -> None:
-        """Write ``per_user.parquet`` and ``result.json`` into a folder, atomically."""
-        raise NotImplementedError
+        """Write ``per_user.parquet`` and ``result.json`` into a folder, atomically.
+
+        The table has one row per user: ``user``, one column per metric under its full label, and
+        lists: ``ranks`` and ``items`` (recommended, best first) or ``truth`` and ``predicted``.
+        The JSON file is written last and holds the checksum of the table.
+        """
+        import polars as pl
+
+        folder = Path(folder)
+        columns: dict[str, Any] = {
+            "user": pl.Series(self.users.astype(str).tolist(), dtype=pl.Utf8)
+        }
+        for name, values in self.per_user.items():
+            columns[full_label(name, self.protocol)] = pl.Series(np.asarray(values, np.float64))
+        for name, rows in _list_columns(self).items():
+            columns[name] = pl.Series([row.tolist() for row in rows], dtype=pl.List(_dtype(rows)))
+        table = folder / TABLE
+        with atomic_path(table) as temporary:
+            pl.DataFrame(columns).write_parquet(temporary)
+        header = {name: getattr(self, name) for name in _PLAIN}
+        header |= {
+            "metrics": list(self.metrics),
+            "overall": {name: _encode(value) for name, value in self.overall.items()},
+            "info": asdict(self.info) | {"details": dict(self.info.details)},
+            "costs": asdict(self.costs),
+            "sha256": {TABLE: sha256_of(table)},
+        }
+        write_json(folder / HEADER, header)
 
     @classmethod
     def load(cls, folder: Path) -> ModelResult:
@@ -78,7 +118,75 @@ class ModelResult:
         Raises:
             RunError: if the folder holds no result or a broken one.
         """
-        raise NotImplementedError
+        import polars as pl
+
+        folder = Path(folder)
+        header = read_json(folder / HEADER)
+        table = folder / TABLE
+        try:
+            if sha256_of(table) != header["sha256"][TABLE]:
+                raise RunError(f"{table} is not the table that {HEADER} beside it describes")
+            frame = pl.read_parquet(table)
+            per_user = {
+                name: frame[full_label(name, header["protocol"])].to_numpy()
+                for name in header["metrics"]
+                if full_label(name, header["protocol"]) in frame.columns
+            }
+            rows = {name: _ragged(frame[name]) for name in _LISTS if name in frame.columns}
+            items = rows.get("items")
+            return cls(
+                **{name: header[name] for name in _PLAIN},
+                metrics=tuple(header["metrics"]),
+                overall={name: _decode(value) for name, value in header["overall"].items()},
+                users=np.array(frame["user"].to_list(), dtype=str),
+                per_user=per_user,
+                lists=None if items is None else items.values.reshape(len(items), -1),
+                info=ModelInfo(**header["info"]),
+                ranks=rows.get("ranks"),
+                truth=rows.get("truth"),
+                predicted=rows.get("predicted"),
+                costs=Costs(**header["costs"]),
+            )
+        except FileNotFoundError as error:
+            raise RunError(f"there is no {table}; the result in {folder} is incomplete") from error
+        except (KeyError, TypeError, AttributeError, pl.exceptions.PolarsError) as error:
+            raise RunError(
+                f"{folder} holds a broken result ({type(error).__name__}: {error}); run it again"
+            ) from error
+
+
+TABLE, HEADER = "per_user.parquet", "result.json"
+_PLAIN = ("label", "task", "data", "fingerprint", "protocol", "higher_is_better", "repeats")
+_LISTS = ("ranks", "items", "truth", "predicted")
+
+
+def _list_columns(result: ModelResult) -> dict[str, Ragged]:
+    found = {"ranks": result.ranks, "truth": result.truth, "predicted": result.predicted}
+    if result.lists is not None:
+        n_users, width = result.lists.shape
+        found["items"] = Ragged(result.lists.ravel(), np.arange(n_users + 1) * width)
+    return {name: rows for name, rows in found.items() if rows is not None}
+
+
+def _dtype(rows: Ragged) -> Any:
+    import polars as pl
+
+    return pl.Series(rows.values[:0]).dtype
+
+
+def _ragged(column: Any) -> Ragged:
+    lengths = column.list.len().to_numpy()
+    offsets = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
+    return Ragged(column.filter(column.list.len() > 0).explode().to_numpy(), offsets)
+
+
+def _encode(value: float) -> float | str:
+    """Return a number JSON can hold: it has none for NaN and the infinities."""
+    return value if math.isfinite(value) else str(value)
+
+
+def _decode(value: float | str) -> float:
+    return float(value)
 
 
 def full_label(metric: str, protocol: str) -> str:
