@@ -18,7 +18,7 @@ from http.client import HTTPException
 from pathlib import Path
 from typing import Protocol
 
-from llmrec.core.errors import DataError, LlmrecError
+from llmrec.core.errors import DataError, LlmrecError, RunError
 from llmrec.core.files import atomic_path, cache_folder, write_json
 
 MANIFEST = "SHA256.json"
@@ -180,12 +180,14 @@ def get_files(name: str, origins: Sequence[Origin], otherwise: str) -> Files:
                     f"{name} is neither cached nor to be had: {'; '.join(reasons)}. {otherwise}"
                 )
             _store(files, temporary)
-    except LlmrecError:
+    except LlmrecError as error:
         # Another process may have placed the same files in the meantime.
         cached = cached_files(name)
-        if cached is None:
-            raise
-        return cached
+        if cached is not None:
+            return cached
+        if isinstance(error, RunError):
+            raise RunError(f"{error}. LLMREC_CACHE=FOLDER moves the cache") from error
+        raise
     return files
 
 
@@ -193,7 +195,7 @@ def _first(origins: Sequence[Origin], reasons: list[str]) -> Files | None:
     for origin in origins:
         try:
             archive = origin.fetch()
-        except DataError as error:
+        except (DataError, OSError) as error:
             reasons.append(f"{origin.name} ({error})")
             log.info("not from %s: %s", origin.name, error)
             continue

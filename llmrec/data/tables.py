@@ -194,7 +194,6 @@ def _check_rows(
     if not len(bad):
         return
     row = bad[0]
-    blank = ends[row] == starts[row]
-    found = "an empty line" if blank else f"{n_fields[row]} field{'s'[: n_fields[row] - 1]}"
+    found = "an empty line" if ends[row] == starts[row] else f"{n_fields[row]} field(s)"
     more = f" (and {len(bad) - 1} more such lines)" if len(bad) > 1 else ""
     raise DataError(f"{path}, line {lines[row]}: {found} where {expected} are expected{more}")

@@ -1,0 +1,122 @@
+"""What a data set is like, and what is made of its ratings."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import UTC, datetime
+from typing import Any
+
+import numpy as np
+
+from llmrec.core.errors import DataError
+from llmrec.core.types import Dataset, Split
+
+
+def binarized(dataset: Dataset, threshold: float) -> Dataset:
+    """Return the data set with likes for ratings: 1.0 from `threshold` on, 0.0 below.
+
+    Meant for a whole data set, before it is split.
+
+    Raises:
+        DataError: if it has no ratings, or all of them are on one side of the threshold.
+    """
+    ratings = _ratings(dataset, "likes are made of")
+    likes = (ratings >= threshold).astype(np.float32)
+    if len(likes) and likes.min() == likes.max():
+        raise DataError(
+            f"all ratings of {dataset.name} ({ratings.min():g} to {ratings.max():g}) are on one "
+            f"side of the threshold {threshold:g}; choose another"
+        )
+    return dataset.with_interactions(replace(dataset.interactions, rating=likes))
+
+
+def rating_scale(dataset: Dataset) -> tuple[float, float]:
+    """Return the lowest and the highest rating.
+
+    Raises:
+        DataError: if there are no ratings.
+    """
+    ratings = _ratings(dataset, "a rating scale needs")
+    return float(ratings.min()), float(ratings.max())
+
+
+def describe(dataset: Dataset) -> dict[str, Any]:
+    """Return the figures of a data set in plain Python values, None where they do not apply.
+
+    `history_length` counts users with at least one interaction; `popularity_gini` is 0 if all
+    items are equally popular and near 1 if one item has all interactions.
+    """
+    log = dataset.interactions
+    lengths = dataset.rows_by_user.lengths
+    lengths = lengths[lengths > 0]
+    texts = np.array([bool(text) for text in dataset.item_texts()])
+    return {
+        "name": dataset.name,
+        "users": dataset.n_users,
+        "items": dataset.n_items,
+        "interactions": len(log),
+        "density": len(log) / max(dataset.n_users * dataset.n_items, 1),
+        "history_length": {
+            "min": int(lengths.min()),
+            "median": float(np.median(lengths)),
+            "max": int(lengths.max()),
+        }
+        if len(lengths)
+        else None,
+        "ratings": None if log.rating is None or not len(log) else list(rating_scale(dataset)),
+        "mean_rating": None if log.rating is None or not len(log) else float(np.mean(log.rating)),
+        "time": None
+        if log.timestamp is None or not len(log)
+        else [_day(log.timestamp.min()), _day(log.timestamp.max())],
+        "item_fields": list(dataset.item_fields),
+        "items_with_text": float(texts.mean()) if len(texts) else 0.0,
+        "user_fields": list(dataset.user_fields),
+        "popularity_gini": gini(dataset.item_counts),
+        "fingerprint": dataset.fingerprint,
+        "source": dict(dataset.source),
+    }
+
+
+def describe_split(split: Split) -> dict[str, Any]:
+    """Return the sizes of a split, and how much of validation and test train has never seen."""
+    known_users = np.bincount(split.train.interactions.user, minlength=split.train.n_users) > 0
+    known_items = split.train.item_counts > 0
+    described: dict[str, Any] = {"protocol": split.protocol, "leaks": split.leaks}
+    for name, part in (("train", split.train), ("valid", split.valid), ("test", split.test)):
+        users, items = np.unique(part.interactions.user), np.unique(part.interactions.item)
+        described[name] = {
+            "interactions": len(part),
+            "users": len(users),
+            "items": len(items),
+            "unseen_users": int(np.count_nonzero(~known_users[users])),
+            "unseen_items": int(np.count_nonzero(~known_items[items])),
+        }
+    return described
+
+
+def gini(counts: np.ndarray) -> float:
+    """Return the Gini coefficient of (n_items,) counts: 0 all alike, near 1 one has everything.
+
+    Example:
+        >>> gini(np.array([5, 5, 5, 5])), gini(np.array([0, 0, 0, 8]))
+        (0.0, 0.75)
+    """
+    n, total = len(counts), counts.sum()
+    if not total:
+        return 0.0
+    rank = np.arange(1, n + 1)
+    return float(np.sum((2 * rank - n - 1) * np.sort(counts)) / (n * total))
+
+
+def _ratings(dataset: Dataset, purpose: str) -> np.ndarray:
+    ratings = dataset.interactions.rating
+    if ratings is None or not len(ratings):
+        raise DataError(
+            f"{dataset.name} has no ratings, which {purpose}; name their column "
+            "(data.rating=…) or choose the ranking task"
+        )
+    return ratings
+
+
+def _day(timestamp: int) -> str:
+    return datetime.fromtimestamp(int(timestamp), UTC).date().isoformat()
