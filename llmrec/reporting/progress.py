@@ -97,9 +97,11 @@ class Progress:
     def done(self, result: ModelResult) -> None:
         """Show the main metric of a judged model and how long it took."""
         metric = result.metrics[0]
-        line = self._finish(result.label, "done", f"{metric} {number(result.overall[metric])}")
+        text = f"{metric} {number(result.overall[metric])}"
+        mark = row_name(result)[len(result.label) :]
+        line = self._finish(result.label, "done", text + mark)
         line.style = FAMILY_STYLE[result.info.family]
-        self._say(f"{row_name(result)}: {line.text}, {seconds(line.seconds)}")
+        self._say(f"{result.label}: {line.text}, {seconds(line.seconds)}")
 
     def failed(self, label: str, sentence: str) -> None:
         """Show why a model has no result."""

@@ -174,7 +174,7 @@ def _value(comparison: Comparison, result: ModelResult, metric: str, best: list[
     if versus is None or not is_significant(versus):
         return text
     better = (versus.difference > 0) == higher_is_better(comparison, metric)
-    return text + (r"$^\dagger$" if better else r"$^\ddagger$")
+    return text + (r"\rlap{$^\dagger$}" if better else r"\rlap{$^\ddagger$}")
 
 
 def _caption(comparison: Comparison) -> str:
