@@ -1,0 +1,143 @@
+"""The command line: ``llmrec run``, ``list``, ``show``, ``report``, ``recommend`` and ``data``.
+
+Nothing heavy is imported before a command needs it: ``llmrec --help`` is instant.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+import traceback
+from collections.abc import Sequence
+from pathlib import Path
+
+import llmrec
+from llmrec.core.errors import LlmrecError
+
+OK, FAILED, USAGE, INTERRUPTED = 0, 1, 2, 130
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command and return its exit code: 0, 1 for an error, 2 for wrong usage."""
+    given = list(sys.argv[1:] if arguments is None else arguments)
+    debug = "--debug" in given
+    try:
+        if given[:1] == ["run"]:
+            from llmrec.experiment.launch import launch
+
+            return launch(given[1:])
+        return _dispatch(_parser().parse_args(given))
+    except SystemExit as exit_:  # argparse and Hydra leave this way
+        return exit_.code if isinstance(exit_.code, int) else USAGE if exit_.code else OK
+    except KeyboardInterrupt as stop:
+        print(f"\nllmrec: interrupted{_how_to_go_on(stop)}", file=sys.stderr)
+        return INTERRUPTED
+    except BrokenPipeError:  # the reader of a pipe has seen enough, as in `llmrec list | head`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return OK
+    except Exception as error:
+        return _report_error(error, debug)
+
+
+def _how_to_go_on(stop: KeyboardInterrupt) -> str:
+    return f"; {stop.args[0]}" if stop.args else ""
+
+
+def _report_error(error: Exception, debug: bool) -> int:
+    """Print one sentence, or with ``--debug`` the traceback."""
+    if debug:
+        traceback.print_exception(error)
+    elif isinstance(error, LlmrecError):
+        print(f"llmrec: {error}", file=sys.stderr)
+    elif isinstance(error, OSError) and error.strerror:
+        where = f" {error.filename}" if error.filename else ""
+        print(f"llmrec: cannot use{where}: {error.strerror}", file=sys.stderr)
+    else:
+        text = " ".join(str(error).split())
+        print(
+            f"llmrec: unexpected {type(error).__name__}: {text} (a bug; run it again with --debug "
+            "and report what it prints)",
+            file=sys.stderr,
+        )
+    return FAILED
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="llmrec",
+        description="Compare language-model recommenders with collaborative filtering.",
+        allow_abbrev=False,
+    )
+    parser.add_argument("--version", action="version", version=f"llmrec {llmrec.__version__}")
+    common = argparse.ArgumentParser(add_help=False)
+    common.add_argument("--debug", action="store_true", help="show the traceback of an error")
+    commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
+
+    def add(name: str, text: str) -> argparse.ArgumentParser:
+        return commands.add_parser(
+            name, help=text, description=text, parents=[common], allow_abbrev=False
+        )
+
+    add("run", "fit and judge recommenders on one split (llmrec run --help)")
+    each = add("list", "list the components one can choose from")
+    each.add_argument("kind", nargs="?", help="only this kind: recommender, backbone, metric, …")
+    each = add("show", "show one component: options, defaults, description, source, configs")
+    each.add_argument("name", help="its name, or kind/name")
+    each = add("report", "rebuild the tables of a run folder, or merge several runs")
+    each.add_argument("runs", nargs="+", type=Path, metavar="RUN", help="run folder")
+    each.add_argument("--output", type=Path, metavar="DIR", help="write the tables there")
+    each = add("recommend", "recommend to a user with a fitted model of a run")
+    each.add_argument("run", type=Path, metavar="RUN", help="run folder")
+    each.add_argument("--model", metavar="LABEL", help="its label; default: the best in the table")
+    each.add_argument("-k", type=_positive, default=10, help="how many items (10)")
+    who = each.add_mutually_exclusive_group(required=True)
+    who.add_argument("--user", metavar="ID", help="a user of the data")
+    who.add_argument("--items", metavar="ID,ID", help="the history of a new user, oldest first")
+    each = add("data", "get a data set if needed, and describe it")
+    each.add_argument("name", help="a config of the group data, or a registered source")
+    each.add_argument("options", nargs="*", metavar="key=value", help="options of the source")
+    return parser
+
+
+def _positive(text: str) -> int:
+    number = int(text)
+    if number < 1:
+        raise argparse.ArgumentTypeError(f"must be at least 1, got {number}")
+    return number
+
+
+def _dispatch(options: argparse.Namespace) -> int:
+    if options.command == "list":
+        from llmrec.experiment.catalogue import list_text
+
+        print(list_text(options.kind))
+    elif options.command == "show":
+        from llmrec.experiment.catalogue import show_text
+
+        print(show_text(options.name))
+    elif options.command == "report":
+        from llmrec.experiment.merge import report
+
+        report(options.runs, options.output)
+    elif options.command == "recommend":
+        from llmrec.experiment.answers import recommend_text
+
+        print(
+            recommend_text(
+                options.run,
+                user=options.user,
+                items=options.items,
+                k=options.k,
+                label=options.model,
+            )
+        )
+    elif options.command == "data":
+        from llmrec.experiment.datasets import data_text
+
+        print(data_text(options.name, options.options))
+    return OK
+
+
+if __name__ == "__main__":
+    sys.exit(main())

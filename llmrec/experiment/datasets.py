@@ -1,0 +1,62 @@
+"""``llmrec data``: get a data set if needed, and say what it is."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from llmrec.core.config import build
+from llmrec.core.errors import ConfigError, Problem
+from llmrec.core.registry import registry
+from llmrec.core.types import Dataset
+from llmrec.data.transforms import describe
+from llmrec.experiment.compose import compose_config, config_files
+
+
+def data_spec(name: str, options: Sequence[str] = ()) -> dict[str, Any]:
+    """Return the spec of a data source from its config file, or of a registered one.
+
+    Args:
+        name: a file of the config group ``data``, else a registered name or dotted path.
+        options: ``key=value``, as on the command line.
+
+    Raises:
+        ConfigError: for options that are not ``key=value``, or wrong.
+    """
+    wrong = [Problem(option, "expected key=value") for option in options if "=" not in option]
+    if wrong:
+        raise ConfigError(wrong)
+    own = [f"data.{option.removeprefix('data.')}" for option in options]
+    known = f"data/{name}" in config_files()
+    if not known:
+        registry("source").get(name)
+    chosen = [f"data={name}"] if known else ["~data", f"++data={{name: '{name}'}}"]
+    spec: dict[str, Any] = compose_config(["experiment=null", *chosen, *own])["data"]
+    return spec
+
+
+def data_text(name: str, options: Sequence[str] = ()) -> str:
+    """Load a data set and return its description: sizes, ratings, times, texts, licence, source.
+
+    Raises:
+        DataError: that says what is wrong with its files, or what to do without a network.
+    """
+    dataset: Dataset = build("source", data_spec(name, options)).load()
+    flat = _flat(describe(dataset))
+    width = max(map(len, flat))
+    return "\n".join(f"{key:<{width}}  {value}" for key, value in flat.items())
+
+
+def _flat(facts: Mapping[str, Any], where: str = "") -> dict[str, str]:
+    flat: dict[str, str] = {}
+    for key, value in facts.items():
+        name = f"{where}.{key}" if where else str(key)
+        if isinstance(value, Mapping):
+            flat |= _flat(value, name)
+        elif isinstance(value, float):
+            flat[name] = f"{value:.6g}"
+        elif isinstance(value, list | tuple):
+            flat[name] = ", ".join(map(str, value))
+        else:
+            flat[name] = str(value)
+    return flat

@@ -1,0 +1,206 @@
+"""One recommender of a run: fitted, saved, judged on validation and test, never half kept."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import sys
+import time
+import traceback
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+from llmrec.core.config import Spec, build
+from llmrec.core.errors import LlmrecError, RunError
+from llmrec.core.files import read_json, write_json, write_text
+from llmrec.core.memory import PeakMemory
+from llmrec.core.protocols import FitContext, Recommender, Tracker
+from llmrec.core.seeding import derive_seed
+from llmrec.core.types import Split
+from llmrec.evaluation.evaluate import Exam, evaluate
+from llmrec.evaluation.result import ModelResult
+from llmrec.experiment.folder import FAILURES, VALIDATION, out_of_space
+from llmrec.recommenders.base import load_recommender
+
+
+class Watcher(Protocol):
+    """Who is told how a run goes on, e.g. `llmrec.reporting.progress.Progress`."""
+
+    def fitting(self, label: str, share: float = 0.0, text: str = "") -> None:
+        """A model is being fitted: the share done (0..1) and a short text."""
+        ...
+
+    def scoring(self, label: str) -> None:
+        """A model is being judged."""
+        ...
+
+    def done(self, result: ModelResult) -> None:
+        """A model has its result."""
+        ...
+
+    def failed(self, label: str, sentence: str) -> None:
+        """A model has none, and why."""
+        ...
+
+
+def _ignore(*_: object, **__: object) -> None:
+    return None
+
+
+class Silent:
+    """A watcher that says nothing."""
+
+    fitting = scoring = done = failed = staticmethod(_ignore)
+
+
+@dataclass(frozen=True)
+class Bench:
+    """What all recommenders of a run share.
+
+    Attributes:
+        folder: the run folder.
+        split: the data, divided.
+        valid: what is asked for selection, None if the split has no validation rows.
+        test: what is asked for the table.
+        seed: of the run.
+        slugs: folder name of each label.
+        save_models: whether fitted recommenders are kept.
+        resume: whether checkpoints of an earlier process may be used.
+        tracker: where curves go.
+        watcher: who is told.
+    """
+
+    folder: Path
+    split: Split
+    valid: Exam | None
+    test: Exam
+    seed: int
+    slugs: Mapping[str, str]
+    save_models: bool
+    resume: bool
+    tracker: Tracker
+    watcher: Watcher
+
+    def model_folder(self, label: str) -> Path:
+        """Return where a fitted recommender is kept."""
+        return self.folder / "models" / self.slugs[label]
+
+    def result_folder(self, label: str) -> Path:
+        """Return where its result is kept."""
+        return self.folder / "results" / self.slugs[label]
+
+    def finished(self, label: str) -> bool:
+        """Whether a result is complete: it is the last thing written of a model."""
+        return (self.result_folder(label) / "result.json").is_file()
+
+
+def attempt(bench: Bench, label: str, make: Callable[[], Recommender]) -> Recommender | None:
+    """Fit and judge one recommender; a failure is recorded, and only a full disk stops the run.
+
+    Raises:
+        RunError: if nothing can be written any more.
+    """
+    try:
+        return _complete(bench, label, make)
+    except Exception as error:  # whatever a component does, the other rows go on
+        if out_of_space(error):
+            raise RunError(
+                f"stopped at {label}: {error}. What was finished is kept; make room, then "
+                f"llmrec run --resume {bench.folder}"
+            ) from error
+        sentence = str(error) if isinstance(error, LlmrecError) else _unexpected(error)
+        write_text(bench.folder / "errors" / f"{bench.slugs[label]}.txt", traceback.format_exc())
+        _update(bench.folder / FAILURES, label, sentence)
+        bench.watcher.failed(label, sentence)
+        return None
+
+
+def _unexpected(error: Exception) -> str:
+    return f"{type(error).__name__}: {' '.join(str(error).split()) or 'no message'}"
+
+
+def _complete(bench: Bench, label: str, make: Callable[[], Recommender]) -> Recommender:
+    _reset_gpu_peak()
+    with PeakMemory() as memory:
+        recommender, receipt = _fitted(bench, label, make, memory)
+        bench.watcher.scoring(label)
+        if bench.valid is not None:
+            validation = evaluate(recommender, bench.valid, label=label)
+            _update(bench.folder / VALIDATION, label, dict(validation.overall))
+        result = evaluate(recommender, bench.test, label=label)
+    peak = max(receipt["peak_memory_bytes"], memory.bytes + _gpu_peak())
+    result = result.with_costs(fit_seconds=receipt["fit_seconds"], peak_memory_bytes=peak)
+    result.save(bench.result_folder(label))
+    bench.watcher.done(result)
+    return recommender
+
+
+def _fitted(
+    bench: Bench, label: str, make: Callable[[], Recommender], memory: PeakMemory
+) -> tuple[Recommender, dict[str, Any]]:
+    """Return the fitted recommender and what fitting cost; a fit that is saved is read back."""
+    folder = bench.model_folder(label)
+    receipt_file = folder / "fit.json"
+    if receipt_file.is_file():
+        return load_recommender(folder), read_json(receipt_file)
+    recommender = make()
+    bench.watcher.fitting(label)
+    context = FitContext(
+        folder=folder / "checkpoints",
+        resume=bench.resume,
+        log=_curve(bench, label),
+        progress=lambda share, text: bench.watcher.fitting(label, share, text),
+    )
+    start = time.perf_counter()
+    recommender.fit(bench.split.train, bench.split.valid, context)
+    receipt = {
+        "fit_seconds": time.perf_counter() - start,
+        "peak_memory_bytes": memory.bytes + _gpu_peak(),
+    }
+    if bench.save_models:
+        recommender.save(folder)  # takes the place of the folder: the checkpoints are gone
+        write_json(receipt_file, receipt)
+    else:
+        shutil.rmtree(folder, ignore_errors=True)
+    return recommender, receipt
+
+
+def fresh(bench: Bench, spec: Spec) -> Recommender:
+    """Return an unfitted recommender; rows of the same component share a seed."""
+    seed = derive_seed(bench.seed, "model", spec["name"])
+    recommender: Recommender = build("recommender", spec, seed=seed)
+    return recommender
+
+
+def _curve(bench: Bench, label: str) -> Callable[[Mapping[str, float], int], None]:
+    """Return what a fit calls to log a curve: appended to a file at once, and to the tracker."""
+    path = bench.folder / "curves" / f"{bench.slugs[label]}.jsonl"
+    path.parent.mkdir(parents=True, exist_ok=True)
+
+    def log(values: Mapping[str, float], step: int) -> None:
+        numbers = {name: float(value) for name, value in values.items()}
+        with path.open("a", encoding="utf-8") as file:
+            file.write(json.dumps({"step": step, **numbers}) + "\n")
+        bench.tracker.log({f"{label}/{name}": value for name, value in numbers.items()}, step)
+
+    return log
+
+
+def _update(path: Path, label: str, value: Any) -> None:
+    known = read_json(path) if path.is_file() else {}
+    write_json(path, {**known, label: value})
+
+
+def _reset_gpu_peak() -> None:
+    torch = sys.modules.get("torch")
+    if torch is not None and torch.cuda.is_available():
+        torch.cuda.reset_peak_memory_stats()
+
+
+def _gpu_peak() -> int:
+    torch = sys.modules.get("torch")
+    if torch is None or not torch.cuda.is_available():
+        return 0
+    return int(torch.cuda.max_memory_allocated())

@@ -1,0 +1,165 @@
+"""``llmrec report``: tables rebuilt from run folders, several runs merged, folds averaged."""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from rich.console import Console
+from rich.table import Table
+
+from llmrec.core.errors import RunError
+from llmrec.evaluation.comparison import Comparison
+from llmrec.evaluation.options import EvaluationOptions
+from llmrec.evaluation.result import ModelResult
+from llmrec.experiment.store import StoredRun, compare_with, load_run, write_tables
+from llmrec.reporting.html import ReportContext
+from llmrec.reporting.tables import write_rows
+from llmrec.reporting.terminal import make_console, print_comparison
+
+
+def report(
+    folders: Sequence[Path], output: Path | None = None, console: Console | None = None
+) -> None:
+    """Print the table of one or several runs, and write it.
+
+    One run is written into its own folder, unless `output` says otherwise. Several runs on the
+    same data and split make one table, written if there is an `output`; runs on the folds of one
+    split make a table of means and standard deviations.
+
+    Raises:
+        RunError: if a folder is no run, or the runs cannot be put together.
+    """
+    console = console or make_console()
+    runs = [load_run(folder) for folder in dict.fromkeys(folder.resolve() for folder in folders)]
+    if len(runs) > 1 and are_folds(runs):
+        rows = fold_rows(runs)
+        _print_folds(rows, runs, console)
+        if output is not None:
+            write_rows(rows, output / "folds.csv")
+            console.print(f"\nTable: {output / 'folds.csv'}", soft_wrap=True, markup=False)
+        return
+    comparison = merged(runs)
+    place = output or (runs[0].folder if len(runs) == 1 else None)
+    leaks = str(runs[0].data["leaks"])
+    if place is not None:
+        context = runs[0].context() if len(runs) == 1 else ReportContext(leaks=leaks)
+        write_tables(place, comparison, context)
+    print_comparison(comparison, console=console, leaks=leaks)
+    if place is not None:
+        console.print(f"\nReport: {place / 'report.html'}", soft_wrap=True, markup=False)
+    for run in runs:
+        for label, sentence in run.failures.items():
+            console.print(f"{run.folder}: {label} failed: {sentence}", soft_wrap=True, markup=False)
+
+
+def merged(runs: Sequence[StoredRun]) -> Comparison:
+    """Compare all recommenders of runs on the same data, split and candidates.
+
+    A label that several runs use gets the name of its run; the same numbers twice are one row.
+
+    Raises:
+        RunError: if they differ in data, protocol or task, or no recommender is finished.
+    """
+    if len(runs) == 1:
+        return runs[0].comparison()
+    names = run_names([run.folder for run in runs])
+    count: dict[str, int] = {}
+    for run in runs:
+        for result in run.results:
+            count[result.label] = count.get(result.label, 0) + 1
+    results = [
+        result
+        if count[result.label] == 1
+        else replace(result, label=f"{result.label} [{names[run.folder]}]")
+        for run in runs
+        for result in run.results
+    ]
+    if not results:
+        raise RunError("these runs have no finished recommender yet")
+    options = EvaluationOptions.from_config(runs[0].config["evaluation"])
+    return compare_with(results, options, int(runs[0].config["seed"]))
+
+
+def run_names(folders: Sequence[Path]) -> dict[Path, str]:
+    """Return the shortest names that tell run folders apart.
+
+    Example:
+        >>> run_names([Path("/a/runs/1"), Path("/a/runs/2")])[Path("/a/runs/2")]
+        '2'
+    """
+    if len({folder.name for folder in folders}) == len(folders):
+        return {folder: folder.name for folder in folders}
+    shared = os.path.commonpath(folders)
+    return {folder: folder.relative_to(shared).as_posix() for folder in folders}
+
+
+def are_folds(runs: Sequence[StoredRun]) -> bool:
+    """Whether runs have the same config but for the fold (and so other test rows)."""
+
+    def without_fold(run: StoredRun) -> Mapping[str, Any]:
+        split = {key: value for key, value in run.config["split"].items() if key != "fold"}
+        return {**run.config, "split": split}
+
+    folds = [run.config["split"].get("fold") for run in runs]
+    return (
+        None not in folds
+        and len(set(folds)) == len(folds)
+        and all(without_fold(run) == without_fold(runs[0]) for run in runs)
+        and len({run.data["dataset_fingerprint"] for run in runs}) == 1
+    )
+
+
+def fold_rows(runs: Sequence[StoredRun]) -> list[dict[str, Any]]:
+    """Return one row per recommender: mean and standard deviation over the folds, best first.
+
+    The standard deviation is that of a sample (n − 1).
+
+    Raises:
+        RunError: if a recommender is not finished in every fold.
+    """
+    by_label: dict[str, list[ModelResult]] = {}
+    for run in runs:
+        for result in run.results:
+            by_label.setdefault(result.label, []).append(result)
+    if not by_label:
+        raise RunError("these runs have no finished recommender yet")
+    for label, results in by_label.items():
+        if len(results) < len(runs):
+            raise RunError(f'"{label}" is finished in {len(results)} of {len(runs)} folds only')
+    rows = []
+    for label, results in by_label.items():
+        row: dict[str, Any] = {"model": label, "folds": len(results)}
+        for metric in results[0].metrics:
+            values = np.array([result.overall[metric] for result in results])
+            row[f"{metric} mean"] = float(values.mean())
+            row[f"{metric} sd"] = float(values.std(ddof=1))
+        rows.append(row)
+    first = next(iter(by_label.values()))[0]
+    main, sign = f"{first.metrics[0]} mean", -1 if first.higher_is_better[first.metrics[0]] else 1
+    return sorted(rows, key=lambda row: math.inf if math.isnan(row[main]) else sign * row[main])
+
+
+def _print_folds(
+    rows: Sequence[Mapping[str, Any]], runs: Sequence[StoredRun], console: Console
+) -> None:
+    split = runs[0].config["split"]
+    console.print(
+        f"{runs[0].data['name']}, {split['name']}: {len(runs)} of {split.get('n_folds', '?')} "
+        "folds, mean ± standard deviation",
+        markup=False,
+    )
+    metrics = [key.removesuffix(" mean") for key in rows[0] if key.endswith(" mean")]
+    table = Table(box=None)
+    table.add_column("model")
+    for metric in metrics:
+        table.add_column(metric, justify="right")
+    for row in rows:
+        values = [f"{row[f'{m} mean']:.4f} ± {row[f'{m} sd']:.4f}" for m in metrics]
+        table.add_row(row["model"], *values)
+    console.print(table)

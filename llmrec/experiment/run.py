@@ -1,0 +1,246 @@
+"""One run: check, load, split, fit and judge every recommender, compare, report."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from llmrec.core.config import build
+from llmrec.core.errors import RunError
+from llmrec.core.files import read_json, write_json, write_text
+from llmrec.core.memory import tune_allocator
+from llmrec.core.protocols import Recommender, Tracker
+from llmrec.core.types import Dataset, Split
+from llmrec.data.transforms import describe, describe_split
+from llmrec.evaluation.comparison import Comparison
+from llmrec.evaluation.evaluate import Exam, make_exam
+from llmrec.evaluation.options import EvaluationOptions
+from llmrec.experiment.compose import read_yaml, to_yaml
+from llmrec.experiment.context import write_examples, write_lengths
+from llmrec.experiment.fitting import Bench, Silent, Watcher, attempt, fresh
+from llmrec.experiment.folder import (
+    CONFIG,
+    DATA,
+    FAILURES,
+    VERSIONS,
+    default_folder,
+    is_run,
+    locked,
+    slugs,
+    versions,
+)
+from llmrec.experiment.members import make_ensemble
+from llmrec.experiment.schema import check_config, complete, recommenders
+from llmrec.experiment.store import load_run, write_tables
+
+UNSAVED = ("folder", "resume")
+
+
+class FailedModelsError(RunError):
+    """Some recommenders of a finished run failed.
+
+    Attributes:
+        folder: the run folder.
+        comparison: of those that did not fail; None if all did.
+        failures: sentences by label.
+    """
+
+    def __init__(
+        self, folder: Path, comparison: Comparison | None, failures: Mapping[str, str]
+    ) -> None:
+        self.folder, self.comparison, self.failures = folder, comparison, dict(failures)
+        lines = "\n".join(f"  - {label}: {sentence}" for label, sentence in failures.items())
+        kept = "the other rows are complete" if comparison else "there is nothing to compare"
+        super().__init__(
+            f"{len(failures)} of the recommenders failed; {kept}. Tracebacks are in "
+            f"{folder / 'errors'}; once the cause is gone, llmrec run --resume {folder}\n{lines}"
+        )
+
+
+def run(
+    config: Mapping[str, Any],
+    *,
+    folder: str | Path | None = None,
+    watcher: Watcher | None = None,
+) -> Comparison:
+    """Run an experiment and return its comparison; everything is written into a run folder.
+
+    Args:
+        config: a plain mapping with the keys of `llmrec.experiment.schema.RunConfig`.
+        folder: the run folder; by default that of the config, else ``runs/<date>/<time>``.
+        watcher: told how the run goes on.
+
+    Raises:
+        ConfigError: with every problem of the config, before anything is loaded.
+        RunError: if the folder holds results, is written by another process, or is full.
+        FailedModelsError: at the end, if some recommenders failed (it carries the comparison).
+
+    Example:
+        >>> import tempfile
+        >>> config = {
+        ...     "data": {"name": "synthetic"},
+        ...     "split": {"name": "leave_one_out"},
+        ...     "evaluation": {"task": "ranking", "metrics": ["ndcg@10"], "n_resamples": 100},
+        ...     "models": {"popular": {"name": "popularity"}, "ease": {"name": "ease"}},
+        ... }
+        >>> comparison = run(config, folder=tempfile.mkdtemp())
+        >>> sorted(result.label for result in comparison.results)
+        ['ease', 'popular']
+    """
+    check_config(config)
+    full = complete(config)
+    place = Path(folder or full["folder"] or default_folder())
+    resume = bool(full["resume"])
+    saved = {key: value for key, value in full.items() if key not in UNSAVED}
+    _check_folder(place, saved, resume=resume)
+    tune_allocator()
+    dataset: Dataset = build("source", full["data"]).load()
+    split: Split = build("split", full["split"]).split(dataset)
+    options = EvaluationOptions.from_config(full["evaluation"])
+    test = make_exam(split, options)
+    valid = make_exam(split, options, "valid") if len(split.valid) else None
+    with locked(place):
+        _check_folder(place, saved, resume=resume)
+        _describe(place, saved, dataset, split, test, resume=resume)
+        tracker: Tracker = build("tracker", full["tracker"])
+        ended = False
+        comparison: Comparison | None = None
+        try:
+            tracker.start(saved, place)
+            bench = Bench(
+                folder=place,
+                split=split,
+                valid=valid,
+                test=test,
+                seed=full["seed"],
+                slugs=slugs([*recommenders(full), *full["ensembles"]]),
+                save_models=full["save_models"],
+                resume=resume,
+                tracker=tracker,
+                watcher=watcher or Silent(),
+            )
+            failures = _work(bench, full)
+            comparison = _compare(place, test, dataset)
+            ended = not failures
+        finally:
+            rows = comparison.rows() if comparison is not None else []
+            tracker.finish(rows, place, failed=not ended)
+    if failures or comparison is None:
+        raise FailedModelsError(place, comparison, failures)
+    return comparison
+
+
+def _work(bench: Bench, config: Mapping[str, Any]) -> dict[str, str]:
+    """Fit and judge what is not finished; return the failures by label."""
+    write_json(bench.folder / FAILURES, {})
+    fitted: dict[str, Recommender] = {}
+    wanted = any(not bench.finished(label) for label in config["ensembles"])
+    for label, spec in recommenders(config).items():
+        kept = bench.save_models or not wanted
+        if bench.finished(label) and kept:
+            continue
+        made = attempt(bench, label, partial(fresh, bench, spec))
+        if made is not None and not bench.save_models and wanted:
+            fitted[label] = made
+    for label, spec in config["ensembles"].items():
+        if not bench.finished(label):
+            make = partial(make_ensemble, bench, spec, recommenders(config), fitted)
+            attempt(bench, label, make)
+    failures: dict[str, str] = read_json(bench.folder / FAILURES)
+    return failures
+
+
+def _compare(folder: Path, test: Exam, dataset: Dataset) -> Comparison | None:
+    """Compare the results as they are on disk, so that a rebuilt report is the same."""
+    stored = load_run(folder)
+    if not stored.results:
+        return None
+    comparison = stored.comparison()
+    write_examples(folder, test, comparison, dataset)
+    write_tables(folder, comparison, stored.context())
+    return comparison
+
+
+def _check_folder(folder: Path, config: Mapping[str, Any], *, resume: bool) -> None:
+    """Refuse a folder with results, and a resumed run that is not the same run.
+
+    Raises:
+        RunError: that lists the differences.
+    """
+    if folder.exists() and not folder.is_dir():
+        raise RunError(f"{folder} is a file; choose another folder for the run")
+    if not is_run(folder):
+        if resume:
+            raise RunError(f"there is no run to resume in {folder}")
+        if (folder / "results").exists():
+            raise RunError(f"{folder} holds results of something else; choose another folder")
+        return
+    if not resume:
+        raise RunError(
+            f"{folder} already holds a run; go on with it (llmrec run --resume {folder}), or "
+            "choose another folder"
+        )
+    before = _flat(read_yaml(folder / CONFIG))
+    now = _flat(config)
+    absent = "absent"
+    different = [
+        f"  - {key}: {before.get(key, absent)} then, {now.get(key, absent)} now"
+        for key in dict.fromkeys([*before, *now])
+        if before.get(key, absent) != now.get(key, absent)
+    ]
+    if different:
+        raise RunError(
+            f"{folder} was started with another config, so it cannot be resumed with this one:\n"
+            + "\n".join(different)
+        )
+
+
+def _flat(node: Any, where: str = "") -> dict[str, str]:
+    """Return every value of a config as JSON by dotted path; the order of keys is irrelevant."""
+    if isinstance(node, Mapping) and node:
+        flat: dict[str, str] = {}
+        for key, value in node.items():
+            flat |= _flat(value, f"{where}.{key}" if where else str(key))
+        return flat
+    return {where: json.dumps(node, default=str)}
+
+
+def _describe(
+    folder: Path,
+    config: Mapping[str, Any],
+    dataset: Dataset,
+    split: Split,
+    test: Exam,
+    *,
+    resume: bool,
+) -> None:
+    """Write config, versions and data before anything is fitted.
+
+    Raises:
+        RunError: if a resumed run would see other data than before.
+    """
+    if resume:
+        before = read_json(folder / DATA)["fingerprint"] if (folder / DATA).is_file() else None
+        if before not in (None, test.fingerprint):
+            raise RunError(
+                f"the data of {folder} has changed since the run was started (fingerprint "
+                f"{before[:12]} then, {test.fingerprint[:12]} now): start a new run"
+            )
+    write_json(folder / VERSIONS, versions())
+    described = describe(dataset)
+    write_json(
+        folder / DATA,
+        {
+            **described,
+            "dataset_fingerprint": described["fingerprint"],
+            "fingerprint": test.fingerprint,
+            "protocol": test.protocol,
+            "leaks": split.leaks,
+            "split": describe_split(split),
+        },
+    )
+    write_lengths(folder, test)
+    write_text(folder / CONFIG, to_yaml(config))
