@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, ClassVar, Self
 
@@ -9,16 +11,44 @@ import numpy as np
 
 import llmrec
 from llmrec.core.config import options_of
-from llmrec.core.errors import RunError
+from llmrec.core.errors import ConfigError, Problem, RunError
 from llmrec.core.files import atomic_path, read_json, write_json
 from llmrec.core.protocols import NO_CONTEXT, FitContext, ModelInfo, Task
 from llmrec.core.ranking import mask_items, top_k
 from llmrec.core.registry import registry
 from llmrec.core.types import PADDING, Dataset, Queries, Ragged
+from llmrec.recommenders.arrays import read_arrays, write_arrays
+
+
+def below(params: Mapping[str, Any], **minimum: float) -> list[tuple[str, str]]:
+    """Return a problem for each given number that is smaller than its minimum.
+
+    Example:
+        >>> below({"epochs": 0, "seed": 3}, epochs=1, batch_size=1)
+        [('epochs', 'expected 1 or more, got 0')]
+    """
+    return [
+        (key, f"expected {least:g} or more, got {params[key]!r}")
+        for key, least in minimum.items()
+        if params.get(key) is not None and params[key] < least
+    ]
+
+
+def require_valid(component: Any) -> None:
+    """Apply a component's own `check_options` to its attributes; call it last in a constructor.
+
+    Raises:
+        ConfigError: with every problem, as when the component is built from a config.
+    """
+    params = {name: getattr(component, name) for name in options_of(type(component))}
+    problems: Iterable[tuple[str, str]] = component.check_options(params)
+    found = [Problem(key, what) for key, what in problems]
+    if found:
+        raise ConfigError(found)
 
 
 class BaseRecommender:
-    """Base of the recommenders shipped here; a subclass gives `fit` and `score_all`.
+    """Base of the recommenders shipped here; a subclass gives `learn` (or `fit`) and `score_all`.
 
     Every constructor option is kept as an attribute of the same name: that is what `save` writes.
     Fitted numpy arrays (dense or scipy CSR) whose attribute names are in `state` are stored too.
@@ -36,8 +66,16 @@ class BaseRecommender:
         return ModelInfo()
 
     def fit(
-        self, train: Dataset, valid: Dataset | None = None, context: FitContext = NO_CONTEXT
+        self,
+        train: Dataset,
+        valid: Dataset | None = None,  # noqa: ARG002  for those who stop early or select
+        context: FitContext = NO_CONTEXT,  # noqa: ARG002  for those who take long
     ) -> Self:
+        self.learn(train)
+        return self
+
+    def learn(self, train: Dataset) -> None:
+        """Learn from the training part alone and set the attributes named in `state`."""
         raise NotImplementedError
 
     def score_all(self, queries: Queries) -> np.ndarray:
@@ -45,19 +83,26 @@ class BaseRecommender:
         raise NotImplementedError
 
     def score(self, queries: Queries, items: np.ndarray | None = None) -> np.ndarray:
+        self.require_fitted()
         scores = self.score_all(queries)
         if items is None:
             return scores
         return np.take_along_axis(scores, np.maximum(items, 0), axis=1)
 
+    def require_fitted(self) -> None:
+        """Refuse to answer before `fit` or `load`.
+
+        Raises:
+            RunError: if something named in `state` is missing.
+        """
+        if any(not hasattr(self, name) for name in self.state):
+            raise RunError(f"{type(self).__name__} is not fitted yet: call fit first, or load")
+
     def save(self, folder: Path) -> None:
-        params = {name: _plain(getattr(self, name)) for name in options_of(type(self))}
-        cls = type(self)
-        header = {
-            "class": f"{cls.__module__}:{cls.__qualname__}",
-            "params": params,
-            "llmrec": llmrec.__version__,
-        }
+        self.require_fitted()
+        folder = Path(folder)
+        spec = spec_of(self)
+        header = {"class": spec.pop("name"), "params": spec, "llmrec": llmrec.__version__}
         with atomic_path(folder) as temporary:
             temporary.mkdir()
             write_json(temporary / "recommender.json", header)
@@ -65,47 +110,36 @@ class BaseRecommender:
 
     def save_state(self, folder: Path) -> None:
         """Write what was learned; the default stores the arrays named in `state`."""
-        arrays: dict[str, np.ndarray] = {}
-        for name in self.state:
-            value = getattr(self, name)
-            if hasattr(value, "indptr"):
-                arrays |= {
-                    f"{name}.data": value.data,
-                    f"{name}.indices": value.indices,
-                    f"{name}.indptr": value.indptr,
-                    f"{name}.shape": np.array(value.shape),
-                }
-            else:
-                arrays[name] = np.asarray(value)
-        np.savez(folder / "state.npz", **arrays)  # type: ignore[arg-type]
+        write_arrays(folder / "state.npz", self, self.state)
 
     @classmethod
     def load(cls, folder: Path) -> Self:
+        folder = Path(folder)
         header = read_json(folder / "recommender.json")
+        if header.get("class") != _path(cls):
+            raise RunError(f"{folder} holds a {header.get('class')}, not a {_path(cls)}")
         recommender = cls(**header["params"])
         recommender.load_state(folder)
         return recommender
 
     def load_state(self, folder: Path) -> None:
         """Read what `save_state` wrote."""
-        with np.load(folder / "state.npz", allow_pickle=False) as arrays:
-            for name in self.state:
-                if f"{name}.indptr" in arrays:
-                    from scipy.sparse import csr_matrix
+        read_arrays(folder / "state.npz", self, self.state)
 
-                    parts = tuple(
-                        arrays[f"{name}.{part}"] for part in ("data", "indices", "indptr")
-                    )
-                    shape = tuple(int(n) for n in arrays[f"{name}.shape"])
-                    setattr(self, name, csr_matrix(parts, shape=shape))
-                else:
-                    value = arrays[name]
-                    setattr(self, name, value if value.ndim else value.item())
+
+def _path(cls: type) -> str:
+    return f"{cls.__module__}:{cls.__qualname__}"
+
+
+def spec_of(recommender: Any) -> dict[str, Any]:
+    """Return the spec that builds a recommender again: its class and its options."""
+    cls = type(recommender)
+    return {"name": _path(cls)} | {
+        name: _plain(getattr(recommender, name)) for name in options_of(cls)
+    }
 
 
 def _plain(value: Any) -> Any:
-    import dataclasses
-
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         return dataclasses.asdict(value)
     return str(value) if isinstance(value, Path) else value
