@@ -1,0 +1,54 @@
+"""Several adapters, one after the other: quantize while loading, then add LoRA."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from llmrec.core.config import AdapterSpec, build
+
+
+class Chain:
+    """Adapters applied in order, e.g. 8-bit weights with LoRA on top.
+
+    Args:
+        steps: adapter specs by name, in order; a mapping so that each can be overridden.
+    """
+
+    def __init__(self, *, steps: Mapping[str, AdapterSpec]) -> None:
+        self.steps = steps
+        self._adapters = {name: build("adapter", spec) for name, spec in steps.items()}
+
+    @classmethod
+    def check_options(cls, params: Mapping[str, Any]) -> list[tuple[str, str]]:
+        """Return what is wrong with the steps."""
+        steps = params["steps"]
+        if not steps:
+            return [("steps", "a chain needs at least one adapter")]
+        late = [key for key in list(steps)[1:] if steps[key].get("name") == "int8"]
+        return [(f"steps.{key}", "int8 acts while loading: it must come first") for key in late]
+
+    @property
+    def trains_base(self) -> bool:
+        return all(adapter.trains_base for adapter in self._adapters.values())
+
+    def load_options(self) -> dict[str, Any]:
+        options: dict[str, Any] = {}
+        for adapter in self._adapters.values():
+            options |= adapter.load_options()
+        return options
+
+    def wrap(self, module: Any, architecture: str) -> Any:
+        for adapter in self._adapters.values():
+            module = adapter.wrap(module, architecture)
+        return module
+
+    def save(self, module: Any, folder: Path) -> None:
+        for name, adapter in self._adapters.items():
+            adapter.save(module, folder / name)
+
+    def restore(self, module: Any, folder: Path) -> Any:
+        for name, adapter in self._adapters.items():
+            module = adapter.restore(module, folder / name)
+        return module

@@ -1,0 +1,105 @@
+"""Low-rank adapters (Hu et al., 2022) through peft."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from llmrec.core.errors import ComponentError
+from llmrec.core.extras import require
+
+# Attention projections by architecture; GPT-2 keeps query, key and value in one Conv1D.
+TARGETS: dict[str, list[str]] = {
+    "gpt2": ["c_attn"],
+    "bert": ["query", "value"],
+    "t5": ["q", "v"],
+}
+
+
+class LoRA:
+    """LoRA: low-rank updates of the attention projections train, the rest is frozen.
+
+    Args:
+        rank: r, the rank of the update.
+        alpha: the update is scaled by alpha / rank.
+        dropout: on the input of the update.
+        targets: names of the layers to adapt; None for the architecture's attention projections.
+    """
+
+    trains_base = False
+
+    def __init__(
+        self,
+        *,
+        rank: int = 8,
+        alpha: float = 16.0,
+        dropout: float = 0.05,
+        targets: Sequence[str] | None = None,
+    ) -> None:
+        self.rank = rank
+        self.alpha = alpha
+        self.dropout = dropout
+        self.targets = targets
+
+    @classmethod
+    def check_options(cls, params: Mapping[str, Any]) -> list[tuple[str, str]]:
+        """Return what is out of range."""
+        found = []
+        if params.get("rank", 8) < 1:
+            found.append(("rank", "must be at least 1"))
+        if not 0 <= params.get("dropout", 0.05) < 1:
+            found.append(("dropout", "must be at least 0 and below 1"))
+        return found
+
+    def load_options(self) -> dict[str, Any]:
+        return {}
+
+    def wrap(self, module: Any, architecture: str) -> Any:
+        peft = require("peft", "lm", "adapter lora")
+        targets = list(self.targets) if self.targets else TARGETS.get(architecture, "all-linear")
+        config = peft.LoraConfig(
+            r=self.rank,
+            lora_alpha=self.alpha,
+            lora_dropout=self.dropout,
+            target_modules=targets,
+            fan_in_fan_out=architecture == "gpt2",
+        )
+        try:
+            return peft.get_peft_model(module, config)
+        except ValueError as error:
+            raise ComponentError(
+                f"adapter lora cannot adapt {targets} of a {architecture} backbone: {error}"
+            ) from error
+
+    def save(self, module: Any, folder: Path) -> None:
+        module.save_pretrained(folder)
+
+    def restore(self, module: Any, folder: Path) -> Any:
+        peft = require("peft", "lm", "adapter lora")
+        wrapped = peft.PeftModel.from_pretrained(module, str(folder), is_trainable=True)
+        self._assert_present(wrapped, folder)
+        return wrapped
+
+    def _assert_present(self, wrapped: Any, folder: Path) -> None:
+        """Prove that the stored adapter weights are the ones in the model.
+
+        Raises:
+            ComponentError: if one is absent or different (an adapter that silently did not load).
+        """
+        import peft
+        import torch
+        from safetensors.torch import load_file
+
+        stored = load_file(folder / "adapter_model.safetensors")
+        present = peft.get_peft_model_state_dict(wrapped)
+        wrong = [
+            name
+            for name, value in stored.items()
+            if name not in present or not torch.equal(present[name].cpu(), value)
+        ]
+        if wrong or not stored:
+            raise ComponentError(
+                f"the adapter in {folder} did not load: {len(wrong)} of {len(stored)} weights are "
+                f"missing or different{', e.g. ' + wrong[0] if wrong else ''}"
+            )

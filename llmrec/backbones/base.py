@@ -1,0 +1,336 @@
+"""What the transformer backbones share: sizes, loading, tokenizers, pooling."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, ClassVar, Literal, NamedTuple
+
+from llmrec.backbones.tokenizers import TokenizerKind, train_tokenizer
+from llmrec.core.errors import ComponentError
+from llmrec.core.extras import require
+from llmrec.core.protocols import Encoded
+
+Needs = Literal["pooled", "sequence", "token_logits", "generate"]
+Direction = Literal["causal", "bidirectional", "seq2seq"]
+SizeName = Literal["tiny", "mini", "small", "base"]
+Pooling = Literal["mean", "first", "last"]
+
+
+class Size(NamedTuple):
+    """Width and depth of a randomly initialised model."""
+
+    n_layers: int
+    hidden_size: int
+    n_heads: int
+
+
+# The miniatures of Turc et al. (2019), "Well-Read Students Learn Better", and BERT/GPT-2 base.
+SIZES: dict[str, Size] = {
+    "tiny": Size(2, 128, 2),
+    "mini": Size(4, 256, 4),
+    "small": Size(4, 512, 8),
+    "base": Size(12, 768, 12),
+}
+
+
+class TransformerBackbone:
+    """Base of the backbones that transformers implements; a subclass names its classes.
+
+    With `checkpoint` (a hub name or a local folder) weights, tokenizer and sizes come from there,
+    and `size`, `hidden_size`, `n_layers`, `n_heads`, `max_positions` and `vocabulary_size` are not
+    used. Without one the model starts at random and its tokenizer is trained on training texts.
+
+    Args:
+        checkpoint: hub name or local folder, or None for random initialisation.
+        revision: branch, tag or commit of a hub checkpoint.
+        size: named size of a randomly initialised model.
+        hidden_size: replaces the width of `size`.
+        n_layers: replaces the depth of `size`.
+        n_heads: replaces the number of attention heads of `size`.
+        dropout: of hidden states and embeddings.
+        attention_dropout: of attention weights.
+        initializer_range: standard deviation of random weights.
+        max_positions: longest input of a randomly initialised model, in tokens.
+        vocabulary_size: of the tokenizer trained here.
+        pooling: how token states become one vector.
+    """
+
+    architecture: ClassVar[str]
+    model_types: ClassVar[frozenset[str]]
+    direction: ClassVar[Direction]
+    provides: ClassVar[frozenset[Needs]]
+    tokenizer_kind: ClassVar[TokenizerKind]
+    auto_classes: ClassVar[Mapping[str, str]]
+    pooling_default: ClassVar[Pooling] = "mean"
+
+    def __init__(
+        self,
+        *,
+        checkpoint: str | None = None,
+        revision: str | None = None,
+        size: SizeName = "tiny",
+        hidden_size: int | None = None,
+        n_layers: int | None = None,
+        n_heads: int | None = None,
+        dropout: float = 0.1,
+        attention_dropout: float = 0.1,
+        initializer_range: float = 0.02,
+        max_positions: int = 512,
+        vocabulary_size: int = 4096,
+        pooling: Pooling | None = None,
+    ) -> None:
+        self.checkpoint = checkpoint
+        self.revision = revision
+        self.size = size
+        self.hidden_size = hidden_size
+        self.n_layers = n_layers
+        self.n_heads = n_heads
+        self.dropout = dropout
+        self.attention_dropout = attention_dropout
+        self.initializer_range = initializer_range
+        self.max_positions = max_positions
+        self.vocabulary_size = vocabulary_size
+        self.pooling = pooling
+
+    @classmethod
+    def check_options(cls, params: Mapping[str, Any]) -> list[tuple[str, str]]:
+        """Return what is wrong between options: sizes that do not divide."""
+        size = SIZES[params.get("size", "tiny")]
+        width = params.get("hidden_size") or size.hidden_size
+        heads = params.get("n_heads") or size.n_heads
+        found = []
+        if width % heads:
+            found.append(("hidden_size", f"{width} must be a multiple of n_heads ({heads})"))
+        found += [
+            (key, "must be at least 0 and below 1")
+            for key in ("dropout", "attention_dropout")
+            if not 0 <= params.get(key, 0.1) < 1
+        ]
+        return found
+
+    @property
+    def dimensions(self) -> Size:
+        """Depth, width and heads of a randomly initialised model."""
+        named = SIZES[self.size]
+        return Size(
+            self.n_layers or named.n_layers,
+            self.hidden_size or named.hidden_size,
+            self.n_heads or named.n_heads,
+        )
+
+    @property
+    def location(self) -> str | None:
+        """Where pretrained weights are, or None for random initialisation."""
+        return self.checkpoint
+
+    @property
+    def weights(self) -> str:
+        """The origin of the weights, as tables quote it."""
+        if self.location is None:
+            return "random init"
+        return f"{self.location}@{self.revision}" if self.revision else self.location
+
+    def random_config(self, vocabulary_size: int, special: Mapping[str, int | None]) -> Any:
+        """Return the transformers config of a randomly initialised model.
+
+        Args:
+            vocabulary_size: number of tokens (1 where the model reads item embeddings only).
+            special: token ids by role (``pad_token_id``, ``eos_token_id``, …).
+        """
+        raise NotImplementedError
+
+    def load(
+        self,
+        needs: Needs,
+        *,
+        tokenizer: Any | None = None,
+        folder: Path | None = None,
+        load_options: Mapping[str, Any] | None = None,
+    ) -> Any:
+        """Return the transformers model with what a head needs.
+
+        Random weights are drawn from torch's generator, which the caller seeds.
+
+        Args:
+            needs: ``pooled`` and ``sequence`` load no language-model head.
+            tokenizer: gives a random model its vocabulary; None if it reads embeddings only.
+            folder: saved weights to read instead of the checkpoint.
+            load_options: of the adapter, e.g. a quantization config.
+
+        Raises:
+            ComponentError: if the checkpoint cannot be read or is of another architecture.
+        """
+        transformers = require("transformers", "lm", f"backbone {self.architecture}")
+        import torch
+
+        auto = getattr(transformers, self.auto_classes[needs])
+        options = {"dtype": torch.float32, **(load_options or {})}
+        place = folder or self.location
+        if place is not None:
+            revision = {"revision": self.revision} if self.revision and folder is None else {}
+            with self._readable_errors(place), quiet_loading():
+                config = transformers.AutoConfig.from_pretrained(place, **revision)
+                self._check_model_type(config.model_type, place)
+                for name, value in self.config_overrides(needs).items():
+                    setattr(config, name, value)
+                return auto.from_pretrained(place, config=config, **revision, **options)
+        vocabulary_size, special = 1, {}
+        if tokenizer is not None:
+            vocabulary_size, special = len(tokenizer), special_ids(tokenizer)
+        config = self.random_config(vocabulary_size, special)
+        for name, value in self.config_overrides(needs).items():
+            setattr(config, name, value)
+        model = auto.from_config(config, dtype=torch.float32)
+        if not load_options:
+            return model
+        with tempfile.TemporaryDirectory() as temporary, quiet_loading():
+            model.save_pretrained(temporary)
+            return auto.from_pretrained(temporary, **options)
+
+    def config_overrides(self, needs: Needs) -> dict[str, Any]:  # noqa: ARG002
+        """Return config values set on any model, pretrained or not."""
+        return {"use_cache": False}
+
+    def _check_model_type(self, model_type: str, place: Any) -> None:
+        if model_type not in self.model_types:
+            raise ComponentError(
+                f'backbone "{self.architecture}" cannot read {place}: it is a "{model_type}" '
+                f"model; allowed: {', '.join(sorted(self.model_types))}"
+            )
+
+    @contextmanager
+    def _readable_errors(self, place: Any) -> Iterator[None]:
+        try:
+            yield
+        except (OSError, ValueError) as error:
+            reason = str(error).strip().partition("\n")[0]
+            raise ComponentError(
+                f'backbone "{self.architecture}" cannot load the checkpoint {place} ({reason}). '
+                "Without a network give a local folder (backbone.checkpoint=/path/to/folder), or "
+                "leave backbone.checkpoint=null for random initialisation"
+            ) from error
+
+    def tokenizer(self, texts: Sequence[str]) -> Any:
+        """Return the checkpoint's tokenizer, or one trained on `texts` (training texts only)."""
+        transformers = require("transformers", "lm", f"backbone {self.architecture}")
+        if self.location is None:
+            return train_tokenizer(self.tokenizer_kind, texts, self.vocabulary_size)
+        with self._readable_errors(self.location), quiet_loading():
+            revision = {"revision": self.revision} if self.revision else {}
+            tokenizer = transformers.AutoTokenizer.from_pretrained(self.location, **revision)
+        if tokenizer.pad_token is None:
+            tokenizer.pad_token = tokenizer.eos_token
+        return tokenizer
+
+    def max_tokens(self, model: Any) -> int:
+        """Return the longest input that the model takes, in tokens."""
+        config = inner(model).config
+        limit = getattr(config, "max_position_embeddings", None) or self.max_positions
+        return int(limit)
+
+    def width(self, model: Any) -> int:
+        """Return the size of the hidden states of a loaded model."""
+        return int(inner(model).config.hidden_size)
+
+    def frame(self, tokenizer: Any, needs: Needs) -> tuple[list[int], list[int]]:  # noqa: ARG002
+        """Return the token ids to put before and after a text prompt."""
+        return [], []
+
+    def encode(
+        self,
+        model: Any,
+        mask: Any,
+        ids: Any = None,
+        embeddings: Any = None,
+        positions: Any = None,
+    ) -> Encoded:
+        """Return hidden states of right-padded inputs.
+
+        Args:
+            model: what `load` returned, possibly wrapped by an adapter.
+            mask: (B, L) bool, True for real tokens.
+            ids: (B, L) token ids, or
+            embeddings: (B, L, H) input embeddings.
+            positions: (B, L) position ids where they do not count from the start.
+        """
+        output = inner(model).base_model(
+            input_ids=ids,
+            inputs_embeds=embeddings,
+            attention_mask=mask.long(),
+            position_ids=positions,
+        )
+        tokens = output.last_hidden_state
+        return Encoded(tokens, self.pool(tokens, mask), mask)
+
+    def pool(self, tokens: Any, mask: Any) -> Any:
+        """Return (B, H) from (B, L, H) by `pooling`."""
+        how = self.pooling or self.pooling_default
+        if how == "first":
+            return tokens[:, 0]
+        if how == "last":
+            return last_states(tokens, mask)
+        weights = mask.unsqueeze(-1).to(tokens.dtype)
+        return (tokens * weights).sum(1) / weights.sum(1).clamp(min=1)
+
+    def answer_logits(self, model: Any, mask: Any, ids: Any, answers: Any) -> Any:
+        """Return (B, A) logits of the answer tokens at the place where the answer goes.
+
+        Args:
+            model: a model loaded for ``token_logits``.
+            mask: (B, L) bool.
+            ids: (B, L) token ids of the prompts, right-padded.
+            answers: (A,) token ids.
+        """
+        raise NotImplementedError
+
+    def identity(self) -> str | None:
+        """Return a hash of the pretrained weights for caches; None if they are not fixed."""
+        if self.location is None or not Path(self.location).is_dir():
+            return None
+        digest = hashlib.sha256()
+        for path in sorted(Path(self.location).glob("*")):
+            if path.suffix in (".safetensors", ".bin", ".json", ".txt"):
+                digest.update(path.name.encode())
+                with path.open("rb") as file:
+                    digest.update(hashlib.file_digest(file, "sha256").digest())
+        return digest.hexdigest()
+
+
+def inner(model: Any) -> Any:
+    """Return the transformers model inside a peft wrapper."""
+    return model.get_base_model() if hasattr(model, "get_base_model") else model
+
+
+def last_states(tokens: Any, mask: Any) -> Any:
+    """Return (B, H): the state of the last real token of each right-padded row."""
+    import torch
+
+    last = (mask.long().sum(1) - 1).clamp(min=0)
+    return tokens[torch.arange(len(tokens), device=tokens.device), last]
+
+
+def special_ids(tokenizer: Any) -> dict[str, int | None]:
+    """Return the special token ids of a tokenizer by config name."""
+    roles = ("pad", "bos", "eos", "cls", "sep", "mask", "unk")
+    return {f"{role}_token_id": getattr(tokenizer, f"{role}_token_id", None) for role in roles}
+
+
+@contextmanager
+def quiet_loading() -> Iterator[None]:
+    """Silence transformers' progress bars and reports of head weights that are new."""
+    from transformers.utils import logging as hf_logging
+
+    bars, level = hf_logging.is_progress_bar_enabled(), hf_logging.get_verbosity()
+    hf_logging.disable_progress_bar()
+    hf_logging.set_verbosity(logging.ERROR)
+    try:
+        yield
+    finally:
+        hf_logging.set_verbosity(level)
+        if bars:
+            hf_logging.enable_progress_bar()

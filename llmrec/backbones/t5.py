@@ -1,0 +1,87 @@
+"""T5 (Raffel et al., 2020): an encoder that reads and a decoder that writes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, ClassVar
+
+from llmrec.backbones.base import Needs, TransformerBackbone, inner
+from llmrec.core.protocols import Encoded
+
+
+class T5(TransformerBackbone):
+    """T5 and Flan-T5: encoder and decoder, can generate."""
+
+    architecture = "t5"
+    model_types = frozenset({"t5"})
+    direction = "seq2seq"
+    provides = frozenset({"pooled", "sequence", "token_logits", "generate"})
+    tokenizer_kind = "unigram"
+    auto_classes: ClassVar[Mapping[str, str]] = {
+        "pooled": "T5EncoderModel",
+        "sequence": "AutoModel",
+        "token_logits": "AutoModelForSeq2SeqLM",
+        "generate": "AutoModelForSeq2SeqLM",
+    }
+
+    def random_config(self, vocabulary_size: int, special: Mapping[str, int | None]) -> Any:
+        from transformers import T5Config
+
+        n_layers, width, heads = self.dimensions
+        pad = special.get("pad_token_id") or 0
+        config = T5Config(
+            vocab_size=vocabulary_size,
+            d_model=width,
+            d_kv=width // heads,
+            d_ff=4 * width,
+            num_layers=n_layers,
+            num_decoder_layers=n_layers,
+            num_heads=heads,
+            dropout_rate=self.dropout,
+            initializer_factor=self.initializer_range / 0.02,
+            feed_forward_proj="gated-gelu",
+            pad_token_id=pad,
+            eos_token_id=special.get("eos_token_id"),
+        )
+        config.decoder_start_token_id = pad
+        return config
+
+    def config_overrides(self, needs: Needs) -> dict[str, Any]:
+        # A generating T5 keeps its cache: one encoder pass serves all steps of the decoder.
+        return {} if needs == "generate" else {"use_cache": False}
+
+    def frame(self, tokenizer: Any, needs: Needs) -> tuple[list[int], list[int]]:  # noqa: ARG002
+        return [], [tokenizer.eos_token_id]
+
+    def max_tokens(self, model: Any) -> int:  # noqa: ARG002
+        return self.max_positions
+
+    def encode(
+        self,
+        model: Any,
+        mask: Any,
+        ids: Any = None,
+        embeddings: Any = None,
+        positions: Any = None,  # noqa: ARG002  (T5 has relative positions only)
+    ) -> Encoded:
+        encoder = inner(model).encoder
+        output = encoder(input_ids=ids, inputs_embeds=embeddings, attention_mask=mask.long())
+        tokens = output.last_hidden_state
+        return Encoded(tokens, self.pool(tokens, mask), mask)
+
+    def decode(self, model: Any, encoded: Encoded, embeddings: Any) -> Any:
+        """Return (B, S, H) states of the decoder over its own input embeddings (B, S, H)."""
+        output = inner(model).decoder(
+            inputs_embeds=embeddings,
+            encoder_hidden_states=encoded.tokens,
+            encoder_attention_mask=encoded.mask.long(),
+        )
+        return output.last_hidden_state
+
+    def answer_logits(self, model: Any, mask: Any, ids: Any, answers: Any) -> Any:
+        import torch
+
+        whole = inner(model)
+        start = torch.full((len(ids), 1), whole.config.decoder_start_token_id, device=ids.device)
+        output = whole(input_ids=ids, attention_mask=mask.long(), decoder_input_ids=start)
+        return output.logits[:, 0, answers]

@@ -1,0 +1,75 @@
+"""Generative heads: the next item's title under a trie, or a yes / no token."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Literal
+
+from llmrec.core.extras import require
+from llmrec.core.protocols import Task
+
+
+class Generative:
+    """The language-model head answers: it writes the next item's title, or yes / no.
+
+    ``item`` trains on the tokens of the next item's title and decodes by beam search under a trie
+    of all titles, so that only items of the catalogue can come out. Items with the same title
+    share a leaf: all of them get its score. ``yes_no`` compares the logits of two answer tokens
+    (TALLRec, Bao et al., RecSys 2023).
+
+    Args:
+        mode: ``item`` (ranking) or ``yes_no`` (preference; ranking by the log-odds).
+        n_beams: beams of the search, and so the number of items that get a real score.
+        identifier: item field that is written.
+        max_identifier_length: tokens of an identifier; a longer one is cut.
+        yes: text whose first token means a like.
+        no: text whose first token means a dislike.
+    """
+
+    def __init__(
+        self,
+        *,
+        mode: Literal["item", "yes_no"] = "item",
+        n_beams: int = 20,
+        identifier: str = "title",
+        max_identifier_length: int = 24,
+        yes: str = " Yes",
+        no: str = " No",
+    ) -> None:
+        self.mode = mode
+        self.n_beams = n_beams
+        self.identifier = identifier
+        self.max_identifier_length = max_identifier_length
+        self.yes = yes
+        self.no = no
+
+    @classmethod
+    def check_options(cls, params: Mapping[str, Any]) -> list[tuple[str, str]]:
+        """Return what is out of range."""
+        return [
+            (key, "must be at least 1")
+            for key in ("n_beams", "max_identifier_length")
+            if params.get(key, 1) < 1
+        ]
+
+    @property
+    def tasks(self) -> frozenset[Task]:
+        if self.mode == "item":
+            return frozenset({"ranking", "generation"})
+        return frozenset({"preference", "ranking"})
+
+    @property
+    def judges_candidates(self) -> bool:
+        """Whether the model reads one candidate at a time."""
+        return self.mode == "yes_no"
+
+    def needs(self, prompt_kind: str) -> str:  # noqa: ARG002
+        """Return what the backbone must provide."""
+        return "generate" if self.mode == "item" else "token_logits"
+
+    def build(self, width: int, n_items: int, tied: bool, statistics: Mapping[str, float]) -> Any:  # noqa: ARG002
+        """Return the torch module with ``loss`` and ``scores``; see the classification head."""
+        require("torch", "lm", "head generative")
+        from llmrec.heads.modules import TokenLoss, YesNo
+
+        return TokenLoss() if self.mode == "item" else YesNo()

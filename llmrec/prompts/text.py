@@ -1,0 +1,155 @@
+"""Text prompts: a template over the history (and a candidate), rendered and tokenised."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar, Literal
+
+import numpy as np
+
+from llmrec.core.errors import DataError
+from llmrec.core.types import Ragged
+
+TEMPLATE = (
+    "{% if history %}The user liked, oldest first: "
+    "{{ history | map(attribute='title') | join('; ') }}."
+    "{% else %}The user is new.{% endif %}"
+)
+QUESTION = "Will the user like {{ candidate.title }}?"
+
+
+class Text:
+    """The history (and a candidate) as a sentence from a Jinja template.
+
+    The template sees ``history``: items oldest first, each with the fields of the item file and
+    ``rating`` (None if unknown); the question also sees ``candidate``, an item without a rating.
+    A name that the data set lacks is an error. The oldest tokens go first when a prompt is too
+    long; how many prompts were cut is reported with the model.
+
+    Args:
+        template: what the model reads of the history.
+        question: added, after a blank, for heads that judge one candidate.
+        history_length: latest items of the history that the template sees.
+        max_length: longest prompt in tokens.
+    """
+
+    kind: ClassVar[Literal["items", "text"]] = "text"
+
+    def __init__(
+        self,
+        *,
+        template: str = TEMPLATE,
+        question: str = QUESTION,
+        history_length: int = 10,
+        max_length: int = 256,
+    ) -> None:
+        self.template = template
+        self.question = question
+        self.history_length = history_length
+        self.max_length = max_length
+        self._render_history = _compile(template)
+        self._render_question = _compile(question)
+
+    @classmethod
+    def check_options(cls, params: Mapping[str, Any]) -> list[tuple[str, str]]:
+        """Return what is wrong: template syntax, a candidate named in the history's template."""
+        found = []
+        for key in ("template", "question"):
+            if key in params:
+                found += [(key, problem) for problem in _template_problems(params[key])]
+        if not found and "candidate" in _names(params.get("template", TEMPLATE)):
+            found.append(("template", "names the candidate; only the question may"))
+        return found
+
+    def render(
+        self,
+        items: Sequence[Mapping[str, str]],
+        histories: Ragged,
+        ratings: Ragged | None,
+        candidates: np.ndarray | None,
+    ) -> list[str]:
+        """Return one prompt per row.
+
+        Args:
+            items: fields of every item of the catalogue, by item id.
+            histories: N rows of item ids, oldest first.
+            ratings: their ratings, same rows, or None.
+            candidates: (N,) item ids the question is about, or None for no question.
+
+        Raises:
+            DataError: if a template names a field that the items lack.
+        """
+        shown = histories.tail(self.history_length)
+        stars = None if ratings is None else ratings.tail(self.history_length)
+        prompts = []
+        for row in range(len(shown)):
+            ids = shown[row].tolist()
+            values: Sequence[Any] = [None] * len(ids) if stars is None else stars[row].tolist()
+            history = [{**items[i], "rating": r} for i, r in zip(ids, values, strict=True)]
+            text = _filled(self._render_history, history=history)
+            if candidates is not None:
+                question = _filled(
+                    self._render_question, history=history, candidate=items[int(candidates[row])]
+                )
+                text = f"{text} {question}"
+            prompts.append(text)
+        return prompts
+
+    def tokenise(
+        self, tokenizer: Any, prompts: Sequence[str], prefix: Sequence[int], suffix: Sequence[int]
+    ) -> tuple[Ragged, int]:
+        """Return token ids of each prompt and how many prompts had to be cut.
+
+        Args:
+            tokenizer: a transformers tokenizer.
+            prompts: N texts.
+            prefix: token ids put before each, e.g. BERT's classification token.
+            suffix: token ids put after each, e.g. the mask token or the end of the sentence.
+        """
+        if not prompts:
+            return Ragged.empty(0, np.int64), 0
+        rows = tokenizer(list(prompts), add_special_tokens=False)["input_ids"]
+        room = self.max_length - len(prefix) - len(suffix)
+        n_cut = sum(len(row) > room for row in rows)
+        whole = [[*prefix, *row[max(0, len(row) - room) :], *suffix] for row in rows]
+        return Ragged.from_rows(whole, np.int64), n_cut
+
+
+def _environment() -> Any:
+    from jinja2 import StrictUndefined
+    from jinja2.sandbox import ImmutableSandboxedEnvironment
+
+    return ImmutableSandboxedEnvironment(undefined=StrictUndefined, autoescape=False)
+
+
+def _compile(template: str) -> Any:
+    return _environment().from_string(template)
+
+
+def _filled(template: Any, **values: Any) -> str:
+    from jinja2 import UndefinedError
+
+    try:
+        return str(template.render(**values))
+    except UndefinedError as error:
+        shown = values.get("candidate") or (values["history"] or [{}])[0]
+        fields = ", ".join(key for key in shown if key != "rating") or "none"
+        raise DataError(
+            f"the prompt template cannot be filled: {error.message}; fields of an item: {fields}"
+        ) from error
+
+
+def _template_problems(template: str) -> list[str]:
+    from jinja2 import TemplateSyntaxError
+
+    try:
+        strange = _names(template) - {"history", "candidate"}
+    except TemplateSyntaxError as error:
+        return [f"not a valid Jinja template: {error.message} (line {error.lineno})"]
+    return [f'unknown name "{name}"; allowed: history, candidate' for name in sorted(strange)]
+
+
+def _names(template: str) -> set[str]:
+    from jinja2 import meta
+
+    return set(meta.find_undeclared_variables(_environment().parse(template)))

@@ -1,0 +1,463 @@
+"""Putting a language model together, training it, and storing it."""
+
+from __future__ import annotations
+
+import contextlib
+import shutil
+import tempfile
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from safetensors.torch import load_file, save_file
+
+from llmrec.backbones.base import quiet_loading
+from llmrec.backbones.embed import embed_texts
+from llmrec.core.errors import ComponentError
+from llmrec.core.files import read_json, write_json
+from llmrec.core.protocols import FitContext
+from llmrec.core.ranking import mask_items, ranks_of
+from llmrec.core.seeding import derive_seed
+from llmrec.core.types import Dataset, Queries, Ragged, Targets
+from llmrec.heads.trie import IdentifierTrie
+from llmrec.metrics.preference import LogLoss
+from llmrec.metrics.ranking import NDCG
+from llmrec.metrics.rating import RMSE
+from llmrec.prompts.item_tokens import ItemTokens
+from llmrec.recommenders.scoring import score
+from llmrec.training.batches import Batch, ItemBatches, TextBatches
+from llmrec.training.examples import Examples, positions, windows
+from llmrec.training.net import Net
+from llmrec.training.trainer import TrainingOptions, train
+
+if TYPE_CHECKING:
+    from llmrec.recommenders.language_model import LanguageModel
+
+IGNORED = -100
+
+
+@dataclass(eq=False)
+class Assembled:
+    """Everything a fitted or loaded language model needs to score.
+
+    Attributes:
+        head: the head component.
+        net: backbone, item tokens and head modules.
+        batches: makes tensors of histories.
+        n_items: size of the catalogue.
+        tokenizer: of the backbone, None under item prompts.
+        identifiers: token ids of each item's identifier (generative head), else None.
+        trie: of the identifiers.
+        facts: counts gathered while scoring (invalid and duplicate generations, cut prompts).
+        base: folder that holds the base weights beside which an adapter is stored, or None.
+    """
+
+    head: Any
+    net: Net
+    batches: ItemBatches | TextBatches
+    n_items: int
+    tokenizer: Any = None
+    identifiers: list[list[int]] | None = None
+    trie: IdentifierTrie | None = None
+    facts: dict[str, int] = field(default_factory=dict)
+    base: Any = None
+
+
+def assemble(owner: LanguageModel, train_side: Dataset) -> Assembled:
+    """Build the net for a training side: weights, tokenizer, item embeddings.
+
+    Nothing but the training side is read: tokenizer, principal components and rating statistics
+    come from its items and ratings.
+    """
+    from llmrec.recommenders.language_model import texts_or_refuse
+
+    prompt, head, backbone = owner._prompt, owner._head, owner._backbone
+    needs = head.needs(prompt.kind)
+    known = train_side.item_counts > 0
+    catalogue = item_records(train_side)
+    tokenizer, table, stars = None, None, None
+    if prompt.kind == "text":
+        texts = texts_or_refuse(train_side, None, "prompt text")
+        tokenizer = backbone.tokenizer(
+            [text for text, seen in zip(texts, known, strict=True) if seen] + prompt_words(owner)
+        )
+    elif prompt.init != "random":
+        texts = texts_or_refuse(train_side, prompt.fields, f"prompt items with init={prompt.init}")
+        vectors = embed_texts(prompt.text_encoder, texts)
+    log = train_side.interactions
+    if log.rating is not None and len(log):
+        stars = np.unique(log.rating)
+    with seeded(derive_seed(owner.seed, "weights")):
+        options = owner._adapter.load_options()
+        base = None
+        if backbone.location is None and not owner._adapter.trains_base:
+            # Random base weights are stored in full precision beside the adapter.
+            base = tempfile.TemporaryDirectory()
+            with quiet_loading():
+                backbone.load(needs, tokenizer=tokenizer).save_pretrained(base.name)
+            model = backbone.load(needs, folder=Path(base.name), load_options=options)
+        else:
+            model = backbone.load(needs, tokenizer=tokenizer, load_options=options)
+        model = owner._adapter.wrap(model, backbone.architecture)
+        width = backbone.width(model)
+        tokens = None
+        if prompt.kind == "items":
+            table = prompt.table(
+                train_side.n_items, width, None if prompt.init == "random" else vectors, known
+            )
+            tokens = prompt.build(table, stars)
+        module = head.build(width, train_side.n_items, tokens is not None, statistics(log.rating))
+    assembled = _put_together(owner, model, module, tokens, tokenizer, catalogue)
+    assembled.base = base
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    assembled.net.to(device)
+    return assembled
+
+
+def _put_together(
+    owner: LanguageModel,
+    model: Any,
+    module: torch.nn.Module,
+    tokens: ItemTokens | None,
+    tokenizer: Any,
+    catalogue: list[dict[str, str]],
+) -> Assembled:
+    prompt, head, backbone = owner._prompt, owner._head, owner._backbone
+    needs = head.needs(prompt.kind)
+    answers, identifiers, trie = None, None, None
+    batches: ItemBatches | TextBatches
+    if tokens is not None:
+        room = backbone.max_tokens(model) - 1  # one place is left for BERT's mask token
+        if prompt.max_length > room:
+            raise ComponentError(
+                f"prompt.max_length is {prompt.max_length}, but this {backbone.architecture} "
+                f"backbone reads at most {room} items; lower it or raise backbone.max_positions"
+            )
+        batches = ItemBatches(tokens, prompt.max_length)
+    else:
+        limit = backbone.max_tokens(model)
+        if needs == "generate" and backbone.direction == "causal":
+            limit -= head.max_identifier_length + 1
+        if prompt.max_length > limit:
+            raise ComponentError(
+                f"prompt.max_length is {prompt.max_length} tokens, but this "
+                f"{backbone.architecture} backbone has room for {limit}; lower it or raise "
+                "backbone.max_positions"
+            )
+        batches = TextBatches(prompt, tokenizer, catalogue, backbone.frame(tokenizer, needs))
+    if needs == "token_logits":
+        answers = torch.tensor([first_token(tokenizer, text) for text in (head.yes, head.no)])
+        if answers[0] == answers[1]:
+            raise ComponentError(
+                f'head.yes "{head.yes}" and head.no "{head.no}" begin with the same token of this '
+                "tokenizer; choose other words"
+            )
+    if needs == "generate":
+        identifiers = tokenised_identifiers(tokenizer, catalogue, head)
+        trie = IdentifierTrie(identifiers, tokenizer.eos_token_id)
+    net = Net(backbone, model, module, tokens, needs, answers)
+    return Assembled(
+        head, net, batches, len(catalogue), tokenizer, identifiers, trie, dict(NO_FACTS)
+    )
+
+
+NO_FACTS = {"generated": 0, "invalid": 0, "duplicate": 0}
+
+
+def fit_assembled(
+    owner: LanguageModel, train_side: Dataset, valid: Dataset | None, context: FitContext
+) -> dict[str, Any]:
+    """Train the assembled net in place and return what a table says of it."""
+    assembled: Assembled = owner._model
+    judged = owner.validation(train_side, valid)
+    metric, higher = validation_metric(owner.tasks)
+    options = TrainingOptions(
+        epochs=owner.epochs,
+        batch_size=owner.batch_size,
+        learning_rate=owner.learning_rate,
+        weight_decay=owner.weight_decay,
+        warmup_share=owner.warmup_share,
+        schedule=owner.schedule,
+        gradient_accumulation_steps=owner.gradient_accumulation_steps,
+        max_gradient_norm=owner.max_gradient_norm,
+        early_stopping_patience=owner.early_stopping_patience,
+        precision=owner.precision,
+        metric=metric,
+        higher_is_better=higher,
+        seed=derive_seed(owner.seed, "training"),
+        trainer_arguments=owner.trainer_arguments or {},
+    )
+    n_examples, collate = training_batches(owner, assembled, train_side)
+    validate = None
+    if judged is not None:
+        validate = partial(validated, assembled, *judged, metric, owner.score_batch_size)
+    fitted = train(assembled.net, n_examples, collate, options, validate, context)
+    parameters, trainable = assembled.net.parameter_counts()
+    facts: dict[str, Any] = {
+        "parameters": parameters,
+        "trainable": trainable,
+        "best_epoch": fitted.best_epoch,
+        "epochs": fitted.epochs,
+        f"validation_{metric}": fitted.best_value,
+        "n_examples": n_examples,
+    }
+    if isinstance(assembled.batches, TextBatches):
+        facts["prompts_cut"] = assembled.batches.n_cut
+    return facts
+
+
+def training_batches(
+    owner: LanguageModel, assembled: Assembled, train_side: Dataset
+) -> tuple[int, Callable[[Sequence[int]], Batch]]:
+    """Return the number of training examples and the function that makes a batch of some."""
+    head, batches = assembled.head, assembled.batches
+    if assembled.net.needs == "sequence":
+        examples = windows(train_side, owner._prompt.max_length + 1)
+
+        def sequences(numbers: Sequence[int]) -> Batch:
+            histories, _ = examples.histories(np.asarray(numbers))
+            return window_batches.make(histories, None, None)
+
+        assert assembled.net.tokens is not None
+        window_batches = ItemBatches(assembled.net.tokens, owner._prompt.max_length + 1)
+        if assembled.net.backbone.direction != "causal":
+            examples = windows(train_side, owner._prompt.max_length)
+        return len(examples), sequences
+    examples = positions(
+        train_side,
+        length=owner._prompt.max_length
+        if owner._prompt.kind == "items"
+        else owner._prompt.history_length,
+        per_user=owner.examples_per_user,
+        with_history=not head.judges_candidates,
+        seed=derive_seed(owner.seed, "examples"),
+    )
+    targets = example_targets(head, examples)
+    candidates = examples.items[examples.targets] if head.judges_candidates else None
+    if isinstance(batches, TextBatches):
+        return len(examples), _text_batches(assembled, batches, examples, candidates, targets)
+
+    def judged_items(numbers: Sequence[int]) -> Batch:
+        rows = np.asarray(numbers)
+        histories, ratings = examples.histories(rows)
+        asked = None if candidates is None else candidates[rows]
+        batch = batches.make(histories, ratings, asked)
+        return {**batch, "targets": torch.from_numpy(targets[rows])}
+
+    return len(examples), judged_items
+
+
+def _text_batches(
+    assembled: Assembled,
+    batches: TextBatches,
+    examples: Examples,
+    candidates: np.ndarray | None,
+    targets: np.ndarray,
+) -> Callable[[Sequence[int]], Batch]:
+    """Tokenise all prompts once; a batch only pads."""
+    tokens = batches.tokens(*examples.histories(np.arange(len(examples))), candidates)
+    if assembled.identifiers is None:
+
+        def pooled(numbers: Sequence[int]) -> Batch:
+            rows = np.asarray(numbers)
+            return {**batches.pad(tokens.take(rows)), "targets": torch.from_numpy(targets[rows])}
+
+        return pooled
+    end = assembled.tokenizer.eos_token_id
+    answers = Ragged.from_rows([[*row, end] for row in assembled.identifiers], np.int64)
+
+    def written(numbers: Sequence[int]) -> Batch:
+        rows = np.asarray(numbers)
+        prompts, replies = tokens.take(rows), answers.take(targets[rows])
+        if assembled.net.backbone.direction == "seq2seq":
+            labels = replies.padded(fill=IGNORED)
+            return {**batches.pad(prompts), "labels": torch.from_numpy(labels)}
+        silent = prompts.with_values(np.full(len(prompts.values), IGNORED))
+        batch = batches.pad(prompts.concat(replies))
+        labels = silent.concat(replies).padded(batch["ids"].shape[1], IGNORED)
+        return {**batch, "labels": torch.from_numpy(labels)}
+
+    return written
+
+
+def example_targets(head: Any, examples: Examples) -> np.ndarray:
+    """Return what each example should predict: an item id, a like (0 or 1), or a rating.
+
+    Raises:
+        ComponentError: if the head learns from ratings and the data has none.
+    """
+    if not head.judges_candidates:
+        return examples.items[examples.targets].astype(np.int64)
+    if examples.ratings is None:
+        raise ComponentError(
+            "this head learns from ratings (or likes), but the data has none; choose "
+            "head=classification with target=next_item, or head=generative with mode=item"
+        )
+    return examples.ratings[examples.targets].astype(np.float32)
+
+
+def validation_metric(tasks: frozenset[str]) -> tuple[str, bool]:
+    """Return the metric that picks the best epoch, and whether higher is better."""
+    if "rating" in tasks:
+        return "rmse", False
+    if "preference" in tasks:
+        return "log_loss", False
+    return "ndcg@10", True
+
+
+def validated(
+    assembled: Assembled, queries: Queries, targets: Targets, metric: str, batch_size: int
+) -> dict[str, float]:
+    """Return the validation metric of the current weights."""
+    if metric != "ndcg@10":
+        assert targets.ratings is not None
+        scores = score(assembled, queries, targets.items.padded(), batch_size)
+        place = np.arange(len(targets.items.values)) - targets.items.offsets[targets.items.row_of]
+        predicted = scores[targets.items.row_of, place]
+        measure = RMSE() if metric == "rmse" else LogLoss()
+        return {metric: float(measure.overall(targets.ratings.values, predicted))}
+    scores = mask_items(score(assembled, queries, None, batch_size), queries.histories)
+    ranks = ranks_of(scores, targets.items, queries.users)
+    return {metric: float(np.mean(NDCG(k=10).per_user(ranks)))}
+
+
+def save_assembled(owner: LanguageModel, folder: Path) -> None:
+    """Write weights, adapter, tokenizer and catalogue."""
+    assembled: Assembled = owner._model
+    net = assembled.net
+    if assembled.base is not None:
+        shutil.copytree(assembled.base.name, folder / "backbone")
+    elif owner._adapter.trains_base or owner._backbone.location is None:
+        with quiet_loading():
+            net.model.save_pretrained(folder / "backbone")
+    owner._adapter.save(net.model, folder / "adapter")
+    if assembled.tokenizer is not None:
+        assembled.tokenizer.save_pretrained(folder / "tokenizer")
+    parts = {f"head.{k}": v for k, v in net.head.state_dict().items()}
+    if net.tokens is not None:
+        parts |= {f"tokens.{k}": v for k, v in net.tokens.state_dict().items()}
+    if parts:
+        save_file({k: v.cpu().contiguous() for k, v in parts.items()}, folder / "parts.safetensors")
+    catalogue = assembled.batches.items if isinstance(assembled.batches, TextBatches) else []
+    write_json(folder / "catalogue.json", {"n_items": assembled.n_items, "items": catalogue})
+
+
+def load_assembled(owner: LanguageModel, folder: Path) -> Assembled:
+    """Read what `save_assembled` wrote."""
+    from transformers import PreTrainedTokenizerFast
+
+    prompt, head, backbone = owner._prompt, owner._head, owner._backbone
+    header = read_json(folder / "catalogue.json")
+    parts = {}
+    if (folder / "parts.safetensors").is_file():
+        parts = load_file(folder / "parts.safetensors")
+    saved = folder / "backbone"
+    model = backbone.load(
+        head.needs(prompt.kind),
+        folder=saved if saved.is_dir() else None,
+        load_options=owner._adapter.load_options(),
+    )
+    model = owner._adapter.restore(model, folder / "adapter")
+    tokens = None
+    if prompt.kind == "items":
+        stars = parts.get("tokens.rating_values")
+        tokens = prompt.build(
+            parts["tokens.weight"].numpy(), None if stars is None else stars.numpy()
+        )
+        tokens.load_state_dict(_below(parts, "tokens."))
+    module = head.build(backbone.width(model), header["n_items"], tokens is not None, NO_RATINGS)
+    module.load_state_dict(_below(parts, "head."))
+    tokenizer = None
+    if (folder / "tokenizer").is_dir():
+        tokenizer = PreTrainedTokenizerFast.from_pretrained(folder / "tokenizer")
+    catalogue = header["items"] or [{}] * header["n_items"]
+    assembled = _put_together(owner, model, module, tokens, tokenizer, catalogue)
+    if saved.is_dir() and not owner._adapter.trains_base and owner._backbone.location is None:
+        assembled.base = tempfile.TemporaryDirectory()
+        shutil.copytree(saved, assembled.base.name, dirs_exist_ok=True)
+    assembled.net.to("cuda" if torch.cuda.is_available() else "cpu").eval()
+    return assembled
+
+
+def _below(parts: dict[str, torch.Tensor], prefix: str) -> dict[str, torch.Tensor]:
+    return {k.removeprefix(prefix): v for k, v in parts.items() if k.startswith(prefix)}
+
+
+NO_RATINGS = {"mean": 0.0, "spread": 1.0, "low": 0.0, "high": 0.0}
+
+
+def statistics(ratings: np.ndarray | None) -> dict[str, float]:
+    """Return mean, spread (never 0), lowest and highest of the training ratings."""
+    if ratings is None or not len(ratings):
+        return dict(NO_RATINGS)
+    return {
+        "mean": float(ratings.mean()),
+        "spread": float(ratings.std()) or 1.0,
+        "low": float(ratings.min()),
+        "high": float(ratings.max()),
+    }
+
+
+def item_records(dataset: Dataset) -> list[dict[str, str]]:
+    """Return the fields of each item, by item id; a missing title falls back on the external id."""
+    names = list(dataset.item_fields)
+    columns = [dataset.item_fields[name].tolist() for name in names]
+    records = [dict(zip(names, values, strict=True)) for values in zip(*columns, strict=True)]
+    records = records or [{} for _ in range(dataset.n_items)]
+    for record, external in zip(records, dataset.item_ids.tolist(), strict=True):
+        if not record.get("title"):
+            record["title"] = f"item {external}"
+    return records
+
+
+def prompt_words(owner: LanguageModel) -> list[str]:
+    """Return the words of the templates and answers, for a tokenizer trained here."""
+    words = [owner._prompt.template, owner._prompt.question]
+    words += [getattr(owner._head, name, "") for name in ("yes", "no")]
+    return [word for word in words if word]
+
+
+def tokenised_identifiers(
+    tokenizer: Any, catalogue: list[dict[str, str]], head: Any
+) -> list[list[int]]:
+    """Return the token ids of each item's identifier.
+
+    Raises:
+        ComponentError: if the items lack the field.
+    """
+    if catalogue and head.identifier not in catalogue[0]:
+        fields = ", ".join(catalogue[0])
+        raise ComponentError(
+            f'head.identifier "{head.identifier}" is no field of the items; allowed: {fields}'
+        )
+    texts = [" " + record[head.identifier] for record in catalogue]
+    rows = tokenizer(texts, add_special_tokens=False)["input_ids"]
+    return [row[: head.max_identifier_length] for row in rows]
+
+
+def first_token(tokenizer: Any, text: str) -> int:
+    """Return the id of the first token of an answer.
+
+    Raises:
+        ComponentError: if the tokenizer knows no token for it.
+    """
+    ids = [
+        token
+        for token in tokenizer(text, add_special_tokens=False)["input_ids"]
+        if tokenizer.decode([token]).strip()
+    ]
+    if not ids or ids[0] == tokenizer.unk_token_id:
+        raise ComponentError(f'the tokenizer has no token for the answer "{text}"')
+    return int(ids[0])
+
+
+@contextlib.contextmanager
+def seeded(seed: int) -> Any:
+    """Seed torch's generators within the block and give them back as they were."""
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        yield

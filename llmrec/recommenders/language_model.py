@@ -1,0 +1,236 @@
+"""A language model as a recommender: prompt × backbone × adapter × head."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Literal, Self
+
+import numpy as np
+
+from llmrec.core.config import AdapterSpec, BackboneSpec, HeadSpec, PromptSpec, build
+from llmrec.core.errors import ConfigError, DataError, LlmrecError, Problem
+from llmrec.core.extras import require
+from llmrec.core.files import read_json, write_json
+from llmrec.core.memory import tune_allocator
+from llmrec.core.protocols import NO_CONTEXT, FitContext, ModelInfo, Task
+from llmrec.core.seeding import derive_seed
+from llmrec.core.types import Dataset, Queries, make_queries
+from llmrec.recommenders.base import BaseRecommender
+
+FULL: AdapterSpec = {"name": "full"}
+
+
+class LanguageModel(BaseRecommender):
+    """A language model that recommends: prompt × backbone × adapter × head.
+
+    Training runs on transformers' Trainer; with a validation side the weights of the best epoch are
+    kept (NDCG@10, RMSE or log loss on validation).
+
+    Args:
+        backbone: spec of the language model.
+        prompt: spec of how a history becomes its input.
+        head: spec of what is predicted.
+        adapter: spec of what trains.
+        epochs: passes over the training examples, at most.
+        batch_size: examples per step and device.
+        learning_rate: highest learning rate.
+        weight_decay: decoupled; not on biases, norms and item embeddings.
+        warmup_share: share of all steps in which the rate rises.
+        schedule: how the rate falls afterwards.
+        gradient_accumulation_steps: batches per step.
+        max_gradient_norm: gradients are clipped to it.
+        early_stopping_patience: validations without improvement before the end; null never stops.
+        precision: of the arithmetic while training; bf16 and fp16 are for GPUs.
+        examples_per_user: training examples per user, the latest ones (text prompts, candidates).
+        validation_queries: at most this many users are validated after each epoch; null for all.
+        score_batch_size: rows scored at once.
+        trainer_arguments: anything else of transformers' TrainingArguments.
+        seed: of weights, batches, dropout and masks.
+    """
+
+    def __init__(
+        self,
+        *,
+        backbone: BackboneSpec,
+        prompt: PromptSpec,
+        head: HeadSpec,
+        adapter: AdapterSpec = FULL,
+        epochs: int = 20,
+        batch_size: int = 16,
+        learning_rate: float = 4e-3,
+        weight_decay: float = 0.01,
+        warmup_share: float = 0.05,
+        schedule: Literal["linear", "cosine", "constant_with_warmup"] = "linear",
+        gradient_accumulation_steps: int = 1,
+        max_gradient_norm: float = 1.0,
+        early_stopping_patience: int | None = 4,
+        precision: Literal["fp32", "bf16", "fp16"] = "fp32",
+        examples_per_user: int | None = 10,
+        validation_queries: int | None = 5000,
+        score_batch_size: int = 256,
+        trainer_arguments: Mapping[str, Any] | None = None,
+        seed: int = 0,
+    ) -> None:
+        self.backbone = backbone
+        self.prompt = prompt
+        self.head = head
+        self.adapter = adapter
+        self.epochs = epochs
+        self.batch_size = batch_size
+        self.learning_rate = learning_rate
+        self.weight_decay = weight_decay
+        self.warmup_share = warmup_share
+        self.schedule = schedule
+        self.gradient_accumulation_steps = gradient_accumulation_steps
+        self.max_gradient_norm = max_gradient_norm
+        self.early_stopping_patience = early_stopping_patience
+        self.precision = precision
+        self.examples_per_user = examples_per_user
+        self.validation_queries = validation_queries
+        self.score_batch_size = score_batch_size
+        self.trainer_arguments = trainer_arguments
+        self.seed = seed
+        problems = [Problem(key, what) for key, what in self.check_options(vars(self))]
+        if problems:
+            raise ConfigError(problems)
+        self._backbone = build("backbone", backbone)
+        self._prompt = build("prompt", prompt, seed=seed)
+        self._head = build("head", head)
+        self._adapter = build("adapter", adapter)
+        self._model: Any = None
+        self._fitted: dict[str, Any] = {}
+
+    @classmethod
+    def check_options(cls, params: Mapping[str, Any]) -> list[tuple[str, str]]:
+        """Return what does not fit together: nothing is loaded for it."""
+        found: list[tuple[str, str]] = []
+        for key in ("epochs", "batch_size", "gradient_accumulation_steps", "score_batch_size"):
+            if params.get(key, 1) < 1:
+                found.append((key, "must be at least 1"))
+        if params.get("learning_rate", 1.0) <= 0:
+            found.append(("learning_rate", "must be above 0"))
+        if not 0 <= params.get("warmup_share", 0.0) < 1:
+            found.append(("warmup_share", "must be at least 0 and below 1"))
+        try:
+            backbone = build("backbone", params["backbone"])
+            prompt = build("prompt", params["prompt"])
+            head = build("head", params["head"])
+        except LlmrecError:
+            return found  # reported with its own place by the check of the nested spec
+        found += [("head", what) for what in misfits(backbone, prompt, head)]
+        return found
+
+    @property
+    def tasks(self) -> frozenset[Task]:
+        tasks: frozenset[Task] = self._head.tasks
+        return tasks
+
+    @property
+    def info(self) -> ModelInfo:
+        return ModelInfo(
+            family="language_model",
+            parameters=self._fitted.get("parameters", 0),
+            trainable=self._fitted.get("trainable", 0),
+            weights=self.weights,
+            details={k: v for k, v in self._fitted.items() if k not in ("parameters", "trainable")},
+        )
+
+    @property
+    def weights(self) -> str:
+        """The origin of the weights, as every table quotes it."""
+        origin: str = self._backbone.weights
+        if self._prompt.kind != "items":
+            return origin
+        if self._prompt.init == "random":
+            return f"{origin}, no text"
+        encoder = build("backbone", self._prompt.text_encoder).weights
+        shuffled = "shuffled " if self._prompt.init == "shuffled" else ""
+        return f"{origin}, {shuffled}item text: {encoder}"
+
+    def fit(
+        self, train: Dataset, valid: Dataset | None = None, context: FitContext = NO_CONTEXT
+    ) -> Self:
+        require("torch", "lm", "a language model")
+        require("transformers", "lm", "a language model")
+        tune_allocator()
+        from llmrec.recommenders.assembly import assemble, fit_assembled
+
+        self._model = assemble(self, train)
+        self._fitted = fit_assembled(self, train, valid, context)
+        return self
+
+    def score_all(self, queries: Queries) -> np.ndarray:
+        return self.score(queries)
+
+    def score(self, queries: Queries, items: np.ndarray | None = None) -> np.ndarray:
+        if self._model is None:
+            raise LlmrecError("this language model is not fitted; call fit or load first")
+        from llmrec.recommenders.scoring import score
+
+        return score(self._model, queries, items, self.score_batch_size)
+
+    def save_state(self, folder: Path) -> None:
+        from llmrec.recommenders.assembly import save_assembled
+
+        write_json(folder / "fitted.json", self._fitted)
+        save_assembled(self, folder)
+
+    def load_state(self, folder: Path) -> None:
+        from llmrec.recommenders.assembly import load_assembled
+
+        self._fitted = read_json(folder / "fitted.json")
+        self._model = load_assembled(self, folder)
+
+    def validation(self, train: Dataset, valid: Dataset | None) -> tuple[Queries, Any] | None:
+        """Return validation queries and targets (a fixed sample of many), None without any."""
+        if valid is None or not len(valid):
+            return None
+        queries, targets = make_queries(train, valid)
+        if self.validation_queries is not None and len(queries) > self.validation_queries:
+            rng = np.random.default_rng(derive_seed(self.seed, "validation queries"))
+            kept = np.sort(rng.choice(len(queries), self.validation_queries, replace=False))
+            queries, targets = queries.take(kept), targets.take(kept)
+        return queries, targets
+
+
+def misfits(backbone: Any, prompt: Any, head: Any) -> list[str]:
+    """Return why a head cannot work with this backbone and prompt; empty if it can."""
+    needs = head.needs(prompt.kind)
+    if prompt.kind == "items" and needs == "generate":
+        return [
+            "generates titles token by token, but prompt=items gives each item one token, so that "
+            "generating is next-item classification; choose prompt=text or head=classification"
+        ]
+    if prompt.kind == "items" and needs == "token_logits":
+        return [
+            "answers with the words yes or no, but prompt=items has no words; choose prompt=text "
+            "or head=classification with target=like"
+        ]
+    if needs in backbone.provides:
+        return []
+    if needs == "generate":
+        return [
+            f"needs a backbone that writes, but {backbone.architecture} reads in both directions "
+            "and cannot generate; choose backbone=gpt2 or backbone=t5, or head=classification"
+        ]
+    return [
+        f"needs {needs}, but this {backbone.architecture} backbone provides only "
+        f"{', '.join(sorted(backbone.provides))}: its checkpoint has no language-model head; "
+        "choose backbone=gpt2, bert or t5, or head=classification with target=like"
+    ]
+
+
+def texts_or_refuse(train: Dataset, fields: Any, purpose: str) -> list[str]:
+    """Return the item texts.
+
+    Raises:
+        DataError: if the data set has none.
+    """
+    texts = train.item_texts(fields)
+    if not any(texts):
+        raise DataError(
+            f"{purpose} needs item texts, but {train.name} has none; give an item file with "
+            "titles, or use prompt=items with init=random"
+        )
+    return texts

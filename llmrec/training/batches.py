@@ -1,0 +1,102 @@
+"""From histories to tensors: item ids or token ids, right-padded, with their masks."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+
+from llmrec.core.types import Ragged
+from llmrec.prompts.item_tokens import ItemTokens
+from llmrec.prompts.text import Text
+
+Batch = dict[str, torch.Tensor]
+
+
+class ItemBatches:
+    """Histories as item ids, a candidate as one more item at the end.
+
+    Args:
+        tokens: the item embeddings, for their special ids.
+        max_length: items read, the candidate included.
+    """
+
+    def __init__(self, tokens: ItemTokens, max_length: int) -> None:
+        self.padding = tokens.padding
+        self.with_ratings = tokens.ratings is not None
+        self.max_length = max_length
+
+    def make(
+        self, histories: Ragged, ratings: Ragged | None, candidates: np.ndarray | None
+    ) -> Batch:
+        """Return ``items``, ``mask`` and, if the tokens know ratings, ``ratings``."""
+        room = self.max_length - (candidates is not None)
+        rows = histories.tail(room)
+        stars = None
+        if self.with_ratings:
+            nothing = np.full(len(histories.values), np.nan, np.float32)
+            stars = (ratings or histories.with_values(nothing)).tail(room)
+        if candidates is not None:
+            ends = Ragged(candidates, np.arange(len(candidates) + 1))
+            rows = rows.concat(ends)
+            if stars is not None:
+                stars = stars.concat(ends.with_values(np.full(len(candidates), np.nan)))
+        # A row without items gets one masked place: no tensor is ever empty.
+        width = max(1, int(rows.lengths.max(initial=0)))
+        items = rows.with_values(rows.values.astype(np.int64)).padded(width, self.padding)
+        batch = {"items": torch.from_numpy(items), "mask": _mask(rows.lengths, width)}
+        if stars is not None:
+            stars = stars.with_values(stars.values.astype(np.float32))
+            batch["ratings"] = torch.from_numpy(stars.padded(width, np.nan))
+        return batch
+
+
+class TextBatches:
+    """Histories as the tokens of rendered prompts.
+
+    Args:
+        prompt: renders and tokenises.
+        tokenizer: of the backbone.
+        items: fields of each item of the catalogue, by item id.
+        frame: token ids before and after each prompt.
+    """
+
+    def __init__(
+        self,
+        prompt: Text,
+        tokenizer: Any,
+        items: Sequence[Mapping[str, str]],
+        frame: tuple[Sequence[int], Sequence[int]],
+    ) -> None:
+        self.prompt = prompt
+        self.tokenizer = tokenizer
+        self.items = items
+        self.prefix, self.suffix = frame
+        self.n_cut = 0
+
+    def tokens(
+        self, histories: Ragged, ratings: Ragged | None, candidates: np.ndarray | None
+    ) -> Ragged:
+        """Return the token ids of each row's prompt; `n_cut` counts the prompts cut so far."""
+        prompts = self.prompt.render(self.items, histories, ratings, candidates)
+        rows, n_cut = self.prompt.tokenise(self.tokenizer, prompts, self.prefix, self.suffix)
+        self.n_cut += n_cut
+        return rows
+
+    def pad(self, rows: Ragged) -> Batch:
+        """Return ``ids`` and ``mask`` of token rows."""
+        width = max(1, int(rows.lengths.max(initial=0)))
+        ids = rows.padded(width, self.tokenizer.pad_token_id)
+        return {"ids": torch.from_numpy(ids), "mask": _mask(rows.lengths, width)}
+
+    def make(
+        self, histories: Ragged, ratings: Ragged | None, candidates: np.ndarray | None
+    ) -> Batch:
+        """Return ``ids`` and ``mask``."""
+        return self.pad(self.tokens(histories, ratings, candidates))
+
+
+def _mask(lengths: np.ndarray, width: int) -> torch.Tensor:
+    return torch.from_numpy(np.arange(width)[None, :] < lengths[:, None])

@@ -1,0 +1,163 @@
+"""Learning the next item from a sequence of item tokens, by the direction of the backbone.
+
+* causal (GPT-2): every position predicts the item after it, as in SASRec.
+* bidirectional (BERT): masked items are predicted from both sides, as in BERT4Rec; a share of the
+  rows masks only the last item, which is what a query looks like. Positions count from the end.
+* seq2seq (T5): the encoder reads a prefix, the decoder writes the rest item by item; the place of
+  the cut is drawn anew for each row and step. For a query the decoder is given the last few items.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+
+from llmrec.backbones.base import last_states
+from llmrec.prompts.item_tokens import ItemTokens
+
+MASKED_SHARE = 0.3
+LAST_ONLY_SHARE = 0.3
+DECODER_CONTEXT = 5
+
+
+def training_states(
+    backbone: Any, model: Any, tokens: ItemTokens, items: torch.Tensor, mask: torch.Tensor
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return (N, H) states and the (N,) items that they should predict.
+
+    Args:
+        backbone: says its direction.
+        model: the loaded transformers model.
+        tokens: item embeddings.
+        items: (B, L) item ids, right-padded with the padding token.
+        mask: (B, L) bool, True for items.
+    """
+    return _TRAINING[backbone.direction](backbone, model, tokens, items, mask)
+
+
+def query_states(
+    backbone: Any, model: Any, tokens: ItemTokens, items: torch.Tensor, mask: torch.Tensor
+) -> torch.Tensor:
+    """Return (B, H): the state that predicts what comes after each (B, L) history.
+
+    An empty history is read as the start token alone.
+    """
+    if backbone.direction == "bidirectional":
+        items, mask = append(items, mask, tokens.mask)
+        return last_states(_encode_from_end(backbone, model, tokens, items, mask), mask)
+    items, mask = start_empty_rows(items, mask, tokens.start)
+    if backbone.direction == "causal":
+        return last_states(backbone.encode(model, mask, embeddings=tokens(items)).tokens, mask)
+    cut = (mask.sum(1, keepdim=True) - DECODER_CONTEXT).clamp(min=1)
+    states, _, kept = _decode_after(backbone, model, tokens, items, mask, cut, whole=True)
+    return last_states(states, kept)
+
+
+def append(
+    items: torch.Tensor, mask: torch.Tensor, token: int
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return right-padded rows with one token added after the last real one."""
+    lengths = mask.sum(1)
+    rows = torch.arange(len(items), device=items.device)
+    filler = items.new_full((len(items), 1), token)
+    items, mask = torch.cat([items, filler], 1), torch.cat([mask, mask.new_zeros(len(mask), 1)], 1)
+    items[rows, lengths] = token
+    mask[rows, lengths] = True
+    return items, mask
+
+
+def start_empty_rows(
+    items: torch.Tensor, mask: torch.Tensor, token: int
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Give rows without any item the start token."""
+    if items.shape[1] == 0:
+        items, mask = items.new_full((len(items), 1), token), mask.new_zeros(len(mask), 1)
+    empty = ~mask.any(1)
+    items, mask = items.clone(), mask.clone()
+    items[empty, 0] = token
+    mask[empty, 0] = True
+    return items, mask
+
+
+def _causal(
+    backbone: Any, model: Any, tokens: ItemTokens, items: torch.Tensor, mask: torch.Tensor
+) -> tuple[torch.Tensor, torch.Tensor]:
+    states = backbone.encode(model, mask[:, :-1], embeddings=tokens(items[:, :-1])).tokens
+    kept = mask[:, 1:]
+    return states[kept], items[:, 1:][kept]
+
+
+def _cloze(
+    backbone: Any, model: Any, tokens: ItemTokens, items: torch.Tensor, mask: torch.Tensor
+) -> tuple[torch.Tensor, torch.Tensor]:
+    drawn = torch.rand(items.shape, device=items.device) < MASKED_SHARE
+    rows = torch.arange(len(items), device=items.device)
+    last = torch.zeros_like(mask)
+    last[rows, (mask.sum(1) - 1).clamp(min=0)] = True
+    only_last = torch.rand(len(items), 1, device=items.device) < LAST_ONLY_SHARE
+    hidden = torch.where(only_last | ~(drawn & mask).any(1, keepdim=True), last, drawn) & mask
+    seen = items.masked_fill(hidden, tokens.mask)
+    return _encode_from_end(backbone, model, tokens, seen, mask)[hidden], items[hidden]
+
+
+def _encode_from_end(
+    backbone: Any, model: Any, tokens: ItemTokens, items: torch.Tensor, mask: torch.Tensor
+) -> torch.Tensor:
+    """Return (B, L, H) states with positions that count from the last real token."""
+    place = torch.arange(items.shape[1], device=items.device)[None, :]
+    positions = (mask.sum(1, keepdim=True) - 1 - place).clamp(min=0)
+    return backbone.encode(model, mask, embeddings=tokens(items), positions=positions).tokens
+
+
+def _prefix_to_suffix(
+    backbone: Any, model: Any, tokens: ItemTokens, items: torch.Tensor, mask: torch.Tensor
+) -> tuple[torch.Tensor, torch.Tensor]:
+    lengths = mask.sum(1, keepdim=True)
+    share = torch.rand(len(items), 1, device=items.device)
+    cut = 1 + (share * (lengths - 1)).long().clamp(min=0)
+    states, targets, kept = _decode_after(backbone, model, tokens, items, mask, cut, whole=False)
+    return states[kept], targets[kept]
+
+
+def _decode_after(
+    backbone: Any,
+    model: Any,
+    tokens: ItemTokens,
+    items: torch.Tensor,
+    mask: torch.Tensor,
+    cut: torch.Tensor,
+    *,
+    whole: bool,
+) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """Read each row up to its cut and write the items that follow it.
+
+    Args:
+        backbone: of direction seq2seq.
+        model: the loaded transformers model.
+        tokens: item embeddings.
+        items: (B, L) item ids, right-padded.
+        mask: (B, L) bool, True for items.
+        cut: (B, 1) number of items that the encoder reads.
+        whole: the decoder is also given the last item, to predict what comes after the row.
+
+    Returns:
+        (B, S, H) decoder states, the (B, S) items they predict, and (B, S) which are real.
+    """
+    lengths = mask.sum(1, keepdim=True)
+    place = torch.arange(items.shape[1], device=items.device)[None, :]
+    encoded = backbone.encode(model, mask & (place < cut), embeddings=tokens(items))
+    width = int((lengths - cut).max().clamp(min=0)) + int(whole)
+    source = cut + torch.arange(width, device=items.device)[None, :]
+    kept = source < lengths + int(whole)
+    targets = items.gather(1, source.clamp(max=items.shape[1] - 1))
+    start = items.new_full((len(items), 1), tokens.start)
+    states = backbone.decode(model, encoded, tokens(torch.cat([start, targets[:, :-1]], 1)))
+    return states, targets, kept
+
+
+_TRAINING = {
+    "causal": _causal,
+    "bidirectional": _cloze,
+    "seq2seq": _prefix_to_suffix,
+}

@@ -1,0 +1,368 @@
+"""Training on transformers' Trainer: early stopping on a validation metric, checkpoints, resume."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import math
+import random
+import tempfile
+import warnings
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from safetensors.torch import save_file
+from torch.utils.data import Dataset as TorchDataset
+from transformers import (
+    EarlyStoppingCallback,
+    PrinterCallback,
+    Trainer,
+    TrainerCallback,
+    TrainingArguments,
+)
+from transformers.utils import logging as hf_logging
+
+from llmrec.core.errors import ConfigError, Problem, RunError, unknown
+from llmrec.core.protocols import FitContext
+from llmrec.training.net import Net
+
+Validate = Callable[[], Mapping[str, float]]
+
+
+@dataclass(frozen=True)
+class TrainingOptions:
+    """How a net is trained; the names are those of the language model's config.
+
+    Attributes:
+        epochs: passes over the examples, at most.
+        batch_size: examples per step and device.
+        learning_rate: highest learning rate.
+        weight_decay: decoupled, not on biases, norms and item embeddings.
+        warmup_share: share of all steps in which the rate rises from 0.
+        schedule: how it falls afterwards.
+        gradient_accumulation_steps: batches per step.
+        max_gradient_norm: gradients are clipped to it.
+        early_stopping_patience: validations without improvement before the end; None never stops.
+        precision: of the arithmetic; bf16 and fp16 are for GPUs.
+        metric: validation metric that picks the best epoch.
+        higher_is_better: direction of `metric`.
+        trainer_arguments: anything else of transformers' TrainingArguments (fsdp, deepspeed, …).
+        seed: of batches, dropout and masks.
+    """
+
+    epochs: int
+    batch_size: int
+    learning_rate: float
+    weight_decay: float
+    warmup_share: float
+    schedule: Literal["linear", "cosine", "constant_with_warmup"]
+    gradient_accumulation_steps: int
+    max_gradient_norm: float
+    early_stopping_patience: int | None
+    precision: Literal["fp32", "bf16", "fp16"]
+    metric: str
+    higher_is_better: bool
+    seed: int
+    trainer_arguments: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Fitted:
+    """What training found.
+
+    Attributes:
+        best_epoch: the epoch whose weights were kept.
+        best_value: its validation metric, NaN without validation.
+        epochs: how many were run.
+        curve: one mapping per logged point: epoch, loss or validation metrics.
+    """
+
+    best_epoch: float
+    best_value: float
+    epochs: float
+    curve: tuple[Mapping[str, float], ...]
+
+
+class _Numbers(TorchDataset[int]):
+    """The example numbers; the collator turns a list of them into a batch at once."""
+
+    def __init__(self, n: int) -> None:
+        self.n = n
+
+    def __len__(self) -> int:
+        return self.n
+
+    def __getitem__(self, index: int) -> int:
+        return index
+
+
+class _Trainer(Trainer):
+    """transformers' Trainer with our validation and checkpoints of the trainable weights only."""
+
+    validate: Validate | None = None
+
+    def evaluate(self, *args: Any, **kwargs: Any) -> dict[str, float]:  # noqa: ARG002
+        assert self.validate is not None
+        assert self.model is not None
+        self.model.eval()
+        with torch.inference_mode():
+            values = {f"eval_{name}": value for name, value in self.validate().items()}
+        self.model.train()
+        self.log(values)
+        self.control = self.callback_handler.on_evaluate(
+            self.args, self.state, self.control, values
+        )
+        return values
+
+    def _save(self, output_dir: str | None = None, state_dict: Any = None) -> None:  # noqa: ARG002
+        # Frozen (perhaps quantized) weights come from the backbone; tied ones are saved once.
+        if not self.args.should_save:
+            return
+        folder = Path(output_dir or self.args.output_dir or ".")
+        folder.mkdir(parents=True, exist_ok=True)
+        assert self.model is not None
+        net = self.accelerator.unwrap_model(self.model)
+        save_file(trainable_state(net), folder / "model.safetensors", metadata={"format": "pt"})
+
+    def _issue_warnings_after_load(self, load_result: Any) -> None:
+        """Missing keys are the frozen weights; an unexpected one would be a real fault."""
+        if load_result.unexpected_keys:
+            raise RunError(
+                f"the checkpoint holds weights this model lacks: {load_result.unexpected_keys[:3]}"
+            )
+
+    def create_optimizer(self, model: Any = None) -> torch.optim.Optimizer:  # noqa: ARG002
+        if self.optimizer is None:
+            assert self.model is not None
+            decayed: list[torch.nn.Parameter] = []
+            free: list[torch.nn.Parameter] = []
+            for name, parameter in self.model.named_parameters():
+                if parameter.requires_grad:
+                    plain = parameter.ndim < 2 or name.split(".")[-2:-1] == ["tokens"]
+                    (free if plain else decayed).append(parameter)
+            cls, options = self.get_optimizer_cls_and_kwargs(self.args)
+            groups = [
+                {"params": decayed, "weight_decay": self.args.weight_decay},
+                {"params": free, "weight_decay": 0.0},
+            ]
+            self.optimizer = cls([group for group in groups if group["params"]], **options)
+        return self.optimizer
+
+
+class _Reporter(TrainerCallback):
+    """Passes losses, validation values and progress on to the fit context."""
+
+    def __init__(self, context: FitContext) -> None:
+        self.context = context
+
+    def on_log(self, args: Any, state: Any, control: Any, logs: Any = None, **_: Any) -> None:  # noqa: ARG002
+        numbers = {k: float(v) for k, v in (logs or {}).items() if isinstance(v, int | float)}
+        if "train_runtime" in numbers:
+            return
+        loss = numbers.get("loss", 0.0)
+        if not math.isfinite(loss):
+            raise RunError(
+                f"the training loss became {loss} at step {state.global_step}; "
+                "lower learning_rate, or use precision=fp32"
+            )
+        self.context.log(numbers, int(state.global_step))
+
+    def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:  # noqa: ARG002
+        share = state.global_step / max(1, state.max_steps)
+        text = f"epoch {math.ceil(state.epoch or 0)}/{int(args.num_train_epochs)}"
+        if state.best_metric is not None:
+            text += f", best {state.best_metric:.4f}"
+        self.context.progress(share, text)
+
+
+def trainable_state(net: torch.nn.Module) -> dict[str, torch.Tensor]:
+    """Return the trainable weights by name, on the CPU, tied ones once."""
+    return {
+        name: parameter.detach().cpu().contiguous()
+        for name, parameter in net.named_parameters()
+        if parameter.requires_grad
+    }
+
+
+def check_trainer_arguments(values: Mapping[str, Any]) -> list[str]:
+    """Return what is wrong with arguments meant for transformers' TrainingArguments."""
+    known = {f.name for f in fields(TrainingArguments)} - _OURS
+    return [unknown("trainer argument", key, known) for key in values if key not in known]
+
+
+_OURS = {
+    "output_dir",
+    "num_train_epochs",
+    "per_device_train_batch_size",
+    "learning_rate",
+    "weight_decay",
+    "warmup_steps",
+    "lr_scheduler_type",
+    "gradient_accumulation_steps",
+    "max_grad_norm",
+    "bf16",
+    "fp16",
+    "metric_for_best_model",
+    "greater_is_better",
+    "seed",
+    "eval_strategy",
+    "save_strategy",
+    "load_best_model_at_end",
+    "report_to",
+    "remove_unused_columns",
+}
+
+
+def train(
+    net: Net,
+    n_examples: int,
+    collate: Callable[[Sequence[int]], dict[str, torch.Tensor]],
+    options: TrainingOptions,
+    validate: Validate | None,
+    context: FitContext,
+) -> Fitted:
+    """Train a net in place; the weights of the best validated epoch stay in it.
+
+    Args:
+        net: what to train.
+        n_examples: how many examples `collate` knows.
+        collate: turns example numbers into a batch of tensors.
+        options: the training options.
+        validate: returns metrics of the current weights, or None to train all epochs.
+        context: checkpoints folder, resume, logging.
+
+    Raises:
+        RunError: if the loss is not finite or nothing can be trained.
+        ConfigError: for unknown trainer arguments.
+    """
+    if not n_examples:
+        raise RunError(
+            "there is nothing to train on: no user has two interactions in the training data"
+        )
+    problems = check_trainer_arguments(options.trainer_arguments)
+    if problems:
+        raise ConfigError([Problem("trainer_arguments", what) for what in problems])
+    if not any(p.requires_grad for p in net.parameters()):
+        raise RunError(
+            "nothing trains: this adapter freezes the backbone and the head has no weights of "
+            "its own; choose adapter=full or adapter=lora"
+        )
+    with contextlib.ExitStack() as stack:
+        stack.enter_context(_own_randomness())
+        stack.enter_context(_quiet_training())
+        folder = context.folder
+        if folder is None:
+            folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
+        trainer = _build_trainer(net, n_examples, collate, options, validate, context, folder)
+        resume = newest_checkpoint(folder) if context.resume else None
+        trainer.train(resume_from_checkpoint=str(resume) if resume else None)
+        state = trainer.state
+    net.eval()
+    best = state.best_metric if validate is not None else math.nan
+    per_epoch = state.max_steps / options.epochs
+    steps = state.best_global_step if state.best_global_step else state.global_step
+    return Fitted(
+        best_epoch=round(steps / per_epoch, 3),
+        best_value=float(best if best is not None else math.nan),
+        epochs=round(float(state.epoch or 0.0), 3),
+        curve=tuple(
+            {k: float(v) for k, v in point.items() if isinstance(v, int | float)}
+            for point in state.log_history
+            if "train_runtime" not in point
+        ),
+    )
+
+
+def _build_trainer(
+    net: Net,
+    n_examples: int,
+    collate: Callable[[Sequence[int]], dict[str, torch.Tensor]],
+    options: TrainingOptions,
+    validate: Validate | None,
+    context: FitContext,
+    folder: Path,
+) -> _Trainer:
+    keeps_best = validate is not None
+    per_epoch = math.ceil(n_examples / (options.batch_size * options.gradient_accumulation_steps))
+    arguments = TrainingArguments(
+        **{
+            "output_dir": str(folder),
+            "num_train_epochs": options.epochs,
+            "per_device_train_batch_size": options.batch_size,
+            "learning_rate": options.learning_rate,
+            "weight_decay": options.weight_decay,
+            "warmup_steps": int(options.warmup_share * per_epoch * options.epochs),
+            "lr_scheduler_type": options.schedule,
+            "gradient_accumulation_steps": options.gradient_accumulation_steps,
+            "max_grad_norm": options.max_gradient_norm,
+            "bf16": options.precision == "bf16",
+            "fp16": options.precision == "fp16",
+            "seed": options.seed,
+            "eval_strategy": "epoch" if keeps_best else "no",
+            "save_strategy": "epoch" if keeps_best or context.folder is not None else "no",
+            "save_total_limit": 2,
+            "load_best_model_at_end": keeps_best,
+            "metric_for_best_model": options.metric if keeps_best else None,
+            "greater_is_better": options.higher_is_better if keeps_best else None,
+            "restore_callback_states_from_checkpoint": True,
+            "logging_strategy": "epoch",
+            "logging_nan_inf_filter": False,
+            "report_to": "none",
+            "disable_tqdm": True,
+            "remove_unused_columns": False,
+            "label_names": [],
+            "dataloader_pin_memory": torch.cuda.is_available(),
+            **options.trainer_arguments,
+        }
+    )
+    callbacks: list[TrainerCallback] = [_Reporter(context)]
+    if keeps_best and options.early_stopping_patience is not None:
+        callbacks.append(EarlyStoppingCallback(options.early_stopping_patience))
+    trainer = _Trainer(
+        model=net,
+        args=arguments,
+        train_dataset=_Numbers(n_examples),
+        # A stand-in: `evaluate` calls `validate` and reads no evaluation data set.
+        eval_dataset=_Numbers(1) if keeps_best else None,
+        data_collator=collate,
+        callbacks=callbacks,
+    )
+    trainer.remove_callback(PrinterCallback)
+    trainer.validate = validate
+    trainer.model_accepts_loss_kwargs = False
+    return trainer
+
+
+def newest_checkpoint(folder: Path) -> Path | None:
+    """Return the newest complete checkpoint: the trainer's state is the last file written."""
+    found = [path.parent for path in Path(folder).glob("checkpoint-*/trainer_state.json")]
+    return max(found, key=lambda path: int(path.name.partition("-")[2]), default=None)
+
+
+@contextlib.contextmanager
+def _own_randomness() -> Iterator[None]:
+    """Give the global generators back as they were: the Trainer seeds them."""
+    python_state, numpy_state = random.getstate(), np.random.get_state()  # noqa: NPY002
+    with torch.random.fork_rng():
+        try:
+            yield
+        finally:
+            random.setstate(python_state)
+            np.random.set_state(numpy_state)  # noqa: NPY002
+
+
+@contextlib.contextmanager
+def _quiet_training() -> Iterator[None]:
+    """Silence the trainer's own console lines; everything it says reaches the fit context."""
+    level = hf_logging.get_verbosity()
+    hf_logging.set_verbosity(logging.ERROR)
+    try:
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", message=".*lr_scheduler.step.*")
+            yield
+    finally:
+        hf_logging.set_verbosity(level)
