@@ -76,7 +76,7 @@ def _versus(result: ModelResult, reference: ModelResult, p: float | None) -> dic
     return found
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def make_comparison() -> Callable[..., Comparison]:
     """Return a builder: rows by label (all by default), and the Holm p-value of every row."""
 
@@ -104,7 +104,7 @@ def make_comparison() -> Callable[..., Comparison]:
     return make
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def comparison(make_comparison: Callable[..., Comparison]) -> Comparison:
     """Return the comparison of all rows."""
     return make_comparison()

@@ -20,6 +20,24 @@ CONTEXT = ReportContext(
     curves={"gpt2 items minilm": {"train loss": [(1, 3.0), (2, 2.0)]}},
     examples=[Example("196", ["Fargo <1996>"], ["Alien"], {"ease": ["Alien", "Big"]})],
 )
+
+
+@pytest.fixture(scope="module")
+def page(comparison):
+    """Return the whole page, drawn once."""
+    return render_report(comparison, CONTEXT)
+
+
+@pytest.fixture
+def no_plots(monkeypatch):
+    """Leave the plots away, which take the time."""
+
+    def absent(*_):
+        raise MissingExtraError("a plot needs the package matplotlib: pip install 'llmrec[report]'")
+
+    monkeypatch.setattr(report.plots, "metric_plot", absent)
+
+
 VOID = {"meta", "link", "br", "img", "input", "hr"}
 
 
@@ -69,26 +87,24 @@ def test_one_file_that_loads_nothing(comparison, tmp_path):
     assert len(ids) == len(set(ids))
 
 
-def test_every_row_with_its_mark(comparison):
-    text = render_report(comparison, CONTEXT)
-    for table in re.findall(r"<tbody>(.*?)</tbody>", text, flags=re.S):
+def test_every_row_with_its_mark(comparison, page):
+    for table in re.findall(r"<tbody>(.*?)</tbody>", page, flags=re.S):
         rows = re.findall(r"<tr.*?</tr>", table, flags=re.S)
         assert len(rows) == len(comparison.results)
         for row, result in zip(rows, comparison.results, strict=True):
             assert result.label.replace("&", "&amp;") in row
             assert ("random init" in row) == (result.info.weights == "random init")
-    assert "weights of acme/bert-mini" not in text
-    assert "weights of bert-mini@0123456" in text
+    assert "weights of acme/bert-mini" not in page
+    assert "weights of bert-mini@0123456" in page
 
 
-def test_best_values_are_bold(comparison):
-    text = render_report(comparison)
-    assert "<strong>0.2420</strong>" in text
-    assert "<strong>0.2294</strong>" not in text
+def test_best_values_are_bold(page):
+    assert "<strong>0.2420</strong>" in page
+    assert "<strong>0.2294</strong>" not in page
 
 
-def test_context_is_shown_and_escaped(comparison):
-    text = render_report(comparison, CONTEXT)
+def test_context_is_shown_and_escaped(page):
+    text = page
     words = _words(text)
     assert "the global future leaks in" in words
     assert "{name: ease, note: &lt;b&gt;&amp;}" in text
@@ -117,7 +133,7 @@ def test_without_context_there_are_no_empty_parts(comparison):
         (["gpt2 items minilm"], None),
     ],
 )
-def test_the_page_answers_with_the_verdict(make_comparison, labels, p):
+def test_the_page_answers_with_the_verdict(no_plots, make_comparison, labels, p):
     comparison = make_comparison(labels, p)
     text, answer = render_report(comparison, ReportContext()), verdict(comparison)
     escaped = answer.sentence.replace("&", "&amp;").replace("<", "&lt;").replace("'", "&#39;")
@@ -125,8 +141,8 @@ def test_the_page_answers_with_the_verdict(make_comparison, labels, p):
     assert answer.headline in text
 
 
-def test_accessible(comparison):
-    page = _Page(render_report(comparison, CONTEXT))
+def test_accessible(page):
+    page = _Page(page)
     svgs = [value for tag, key, value in page.attributes if tag == "svg" and key == "aria-label"]
     assert len(svgs) == page.tags.count("svg") == 5
     assert all(svgs)
@@ -135,16 +151,12 @@ def test_accessible(comparison):
     assert ("html", "lang", "en") in page.attributes
 
 
-def test_without_matplotlib_the_page_says_so(comparison, monkeypatch):
-    def absent(*_):
-        raise MissingExtraError("a plot needs the package matplotlib: pip install 'llmrec[report]'")
-
-    monkeypatch.setattr(report.plots, "metric_plot", absent)
+def test_without_matplotlib_the_page_says_so(comparison, no_plots):
     text = render_report(comparison, CONTEXT)
     assert "<svg" not in text
     assert "No plots: a plot needs the package matplotlib" in text
     assert "0.2420" in text
 
 
-def test_the_same_comparison_gives_the_same_bytes(comparison):
-    assert render_report(comparison, CONTEXT) == render_report(comparison, CONTEXT)
+def test_the_same_comparison_gives_the_same_bytes(comparison, page):
+    assert page == render_report(comparison, CONTEXT)
