@@ -146,6 +146,7 @@ def render_report(comparison: Comparison, context: ReportContext = NO_CONTEXT) -
         metrics=metric_names(comparison),
         up={metric: higher_is_better(comparison, metric) for metric in metric_names(comparison)},
         rows=[_row(comparison, result) for result in comparison.results],
+        tested=comparison.reference is not None and bool(comparison.versus),
         costs=[_cost_row(result) for result in comparison.results],
         any_random=any(is_random_init(result) for result in comparison.results),
         details=_details(comparison),
@@ -250,6 +251,7 @@ def _details(comparison: Comparison) -> list[tuple[str, dict[str, str]]]:
 
 def _pictures(comparison: Comparison, context: ReportContext) -> list[Picture]:
     main, best = comparison.main_metric, comparison.results[0]
+    up = higher_is_better(comparison, main)
     level = f"{100 * comparison.confidence:g}%"
     summary = f"Best: {row_name(best)}, {number(best.overall[main])}."
     dotted = " The dotted line is the best baseline." if comparison.reference else ""
@@ -261,7 +263,8 @@ def _pictures(comparison: Comparison, context: ReportContext) -> list[Picture]:
         ),
         (
             "Accuracy against cost",
-            "Up and to the left is better; the marker grows with the number of parameters.",
+            f"{'Up' if up else 'Down'} and to the left is better; the marker grows with the number "
+            "of parameters.",
             plots.cost_plot(comparison),
         ),
         (

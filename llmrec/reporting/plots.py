@@ -27,7 +27,7 @@ from llmrec.reporting.text import (
     count,
     higher_is_better,
     is_random_init,
-    row_name,
+    short_name,
 )
 
 INK = "#1c1b19"
@@ -95,7 +95,7 @@ def metric_plot(comparison: Comparison) -> Any:
             reference = best_of(comparison, "baseline")
             if reference is not None:
                 axes.axvline(reference.overall[main], color=INK, linewidth=0.8, linestyle=":")
-        axes.set_yticks(range(len(results)), [row_name(result) for result in results])
+        axes.set_yticks(range(len(results)), [short_name(result) for result in results])
         axes.set_ylim(len(results) - 0.5, -0.5)
         axes.tick_params(axis="y", length=0)
         axes.grid(axis="y", visible=False)
@@ -131,7 +131,7 @@ def cost_plot(comparison: Comparison) -> Any:
         axes.set_xlabel("fit, seconds (log scale)")
         axes.set_ylabel(_metric_label(comparison))
         _legend(figure, results, sizes=True)
-        names = [row_name(result) for result in results]
+        names = [short_name(result) for result in results]
         radii = [math.sqrt(_area(result.info.parameters)) / 2 for result in results]
         place_beside(axes, x, y, names, radii)
     return figure
@@ -167,7 +167,7 @@ def curve_plot(comparison: Comparison) -> Any | None:
                 markevery=[0, 4, 9, 19, 29, 39, 49],
             )
             ends.append(values[-1])
-            names.append(row_name(result))
+            names.append(short_name(result))
             colours.append(COLOURS[result.info.family])
         axes.set_xlim(0, CURVE_KS[-1] + 0.5)
         axes.set_ylim(bottom=0)
@@ -216,7 +216,9 @@ def history_plot(comparison: Comparison, history_lengths: np.ndarray) -> Any | N
                 errors.append(z * spread_of / math.sqrt(max(len(values), 1)))
             point = _point(result) | {"linestyle": "none"}
             places = np.arange(len(groups)) + shift
-            axes.errorbar(places, means, yerr=errors, **point, markersize=7, label=row_name(result))
+            axes.errorbar(
+                places, means, yerr=errors, **point, markersize=7, label=short_name(result)
+            )
         axes.set_xticks(
             range(len(groups)), [f"{name}\n{rows.sum()} users" for name, rows in groups]
         )
@@ -285,7 +287,7 @@ def _point(result: ModelResult) -> dict[str, Any]:
 def _metric_label(comparison: Comparison) -> str:
     label = full_label(comparison.main_metric, comparison.protocol)
     better = higher_is_better(comparison, comparison.main_metric)
-    return label if better else f"{label}, lower is better"
+    return label if better else f"{label} ↓"
 
 
 def _area(n_parameters: int) -> float:

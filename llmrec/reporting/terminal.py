@@ -50,7 +50,8 @@ FAMILY_STYLE: dict[Family, str] = {
 }
 KEPT = 0
 _PAD = 2
-_UNTRACKED_WIDTH = 200
+_LABEL_WIDTH, _LABEL_SHARE = 32, 0.4
+_PIPE_WIDTH = 200
 _CAPTION_WIDTH = 80
 
 
@@ -87,7 +88,7 @@ def make_console(file: IO[str] | None = None) -> Console:
         stream.reconfigure(errors="replace")
     console = Console(file=file, highlight=False)
     if not console.is_terminal and "COLUMNS" not in os.environ:
-        console = Console(file=file, highlight=False, width=_UNTRACKED_WIDTH)
+        console = Console(file=file, highlight=False, width=_PIPE_WIDTH)
     return console
 
 
@@ -149,7 +150,7 @@ def caption(comparison: Comparison, *, leaks: str = "", left_out: Sequence[str] 
     level = f"{100 * comparison.confidence:g}%"
     lines = [f"Ordered by {main} ({order} is better); the best of each metric is bold."]
     lines[0] += f" {level} CI: bootstrap over users."
-    if comparison.reference is not None:
+    if comparison.reference is not None and comparison.versus:
         lines.append(
             f"Δ: relative to the best baseline, {comparison.reference}; paired randomization "
             f"test, Holm-corrected over the rows: {STARS_KEY}."
@@ -175,8 +176,14 @@ def _colours(comparison: Comparison) -> Text:
 
 
 def _fit(columns: list[Column], width: int) -> tuple[list[Column], list[str]]:
+    """Drop columns until the others fit; a very long label may wrap, so only a share counts."""
     kept, left_out = list(columns), []
-    while sum(column.width + _PAD for column in kept) - _PAD > width:
+    most = max(_LABEL_WIDTH, round(_LABEL_SHARE * width))
+
+    def needed(column: Column) -> int:
+        return min(column.width, most) if column.key == "model" else column.width
+
+    while sum(needed(column) + _PAD for column in kept) - _PAD > width:
         last = max(kept, key=lambda column: column.drop)
         if last.drop == KEPT:
             break
@@ -206,7 +213,7 @@ def _columns(comparison: Comparison, origin_in_name: bool) -> list[Column]:
             for result in results
         ]
         columns.append(Column(level, level, cells, 20))
-    if comparison.reference is not None:
+    if comparison.reference is not None and comparison.versus:
         columns.append(Column("Δ", "Δ vs best", _gains(comparison), 10))
         columns.append(Column("p", "p (Holm)", _p_values(comparison), 50))
     for place, metric in enumerate(others):

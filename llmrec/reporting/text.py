@@ -36,6 +36,17 @@ def row_name(result: ModelResult) -> str:
     return result.label
 
 
+def short_name(result: ModelResult, width: int = 44) -> str:
+    """Return the row's name for a plot: a long label loses its middle, never its mark."""
+    name = row_name(result)
+    mark = name[len(result.label) :]
+    room = max(width - len(mark), 12)
+    if len(result.label) <= room:
+        return name
+    head = room * 2 // 3
+    return f"{result.label[:head].rstrip()}…{result.label[head + 1 - room :].lstrip()}{mark}"
+
+
 def short_weights(weights: str, width: int = 24) -> str:
     """Return the origin of weights for a narrow column: no organisation, a short revision.
 

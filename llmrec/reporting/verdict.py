@@ -81,18 +81,19 @@ def _against(
     p = f"{p_phrase(versus.p_holm)} after Holm's correction"
     if versus.difference == 0:
         return "equal", "The language model equals the best baseline", f"{start}, just as {other}."
-    lower = "" if higher_is_better(comparison, comparison.main_metric) else " (lower is better)"
+    up = higher_is_better(comparison, comparison.main_metric)
+    lower, over = ("", "over") if up else (" (lower is better)", "against")
     if is_better(comparison, versus):
         if is_significant(versus):
             return (
                 "better",
                 "The language model is better",
-                f"{start}, which is {facts}{lower} over {other} ({p}).",
+                f"{start}, which is {facts}{lower} {over} {other} ({p}).",
             )
         return (
             "better_unsure",
             "The language model is ahead, but not significantly",
-            f"{start}, which is {facts}{lower} over {other}, but the difference is not "
+            f"{start}, which is {facts}{lower} {over} {other}, but the difference is not "
             f"significant ({p}): these users do not tell the two apart.",
         )
     if is_significant(versus):

@@ -10,7 +10,7 @@ from rich.console import Console
 
 from llmrec.reporting.progress import Progress
 from llmrec.reporting.terminal import make_console, print_comparison
-from llmrec.reporting.text import short_weights
+from llmrec.reporting.text import short_name, short_weights
 
 
 def _printed(comparison, width, terminal=False, leaks=""):
@@ -45,6 +45,24 @@ def test_every_width_keeps_one_line_per_model_with_its_mark_and_value(comparison
         assert line.startswith(f"{place}  {result.label}")
         assert f"{result.overall['ndcg@10']:.4f}" in line
         assert ("random init" in line) == (result.info.weights == "random init")
+
+
+def test_a_very_long_label_wraps_and_leaves_room_for_the_numbers(comparison):
+    first, *rest = comparison.results
+    long = dataclasses.replace(first, label="bert + lora + regression + text prompt, a label " * 2)
+    renamed = dataclasses.replace(
+        comparison,
+        results=(long, *rest),
+        versus={long.label: comparison.versus[first.label]},
+        intervals={},
+    )
+    head, body = _table(_printed(renamed, 80))
+    assert "Δ vs best" in head
+    assert "+41.1% ***" in body[0]
+    assert "random init" in " ".join(body[:5])
+    assert short_name(long, 40).startswith("bert + lora")
+    assert short_name(long, 40).endswith("a label  (random init)")
+    assert len(short_name(long, 40)) <= 40
 
 
 def test_narrow_tables_name_what_they_left_out(comparison):
