@@ -156,12 +156,6 @@ def _sentence(error: Exception, root: Path) -> str:
         names = [*GROUPS, *KEYS, *options_of_group(root, "")]
         key = struct[1]
         return unknown("key", key, sorted({name for name in names if "." not in name}))
-    absent = re.search(r"Could not override '([^']+)'\.\s*No match in the defaults list", text)
-    if absent:
-        return (
-            f"{absent[1]} chooses nothing in this run: there is no such place in the chosen "
-            f"experiment; put + before it to add one (+{absent[1]}=NAME)"
-        )
     lines = [line.strip() for line in text.splitlines() if line.strip()]
     kept = [line for line in lines if not line.startswith(("full_key:", "object_type=", "See "))]
     return " ".join(dict.fromkeys(kept))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import shutil
 import sys
 import time
@@ -20,6 +21,7 @@ from llmrec.core.protocols import FitContext, Recommender, Tracker
 from llmrec.core.seeding import derive_seed
 from llmrec.core.types import Split
 from llmrec.evaluation.evaluate import Exam, evaluate
+from llmrec.evaluation.options import EvaluationOptions
 from llmrec.evaluation.result import ModelResult
 from llmrec.experiment.folder import FAILURES, VALIDATION, out_of_space
 from llmrec.recommenders.base import load_recommender
@@ -62,6 +64,7 @@ class Bench:
     Attributes:
         folder: the run folder.
         split: the data, divided.
+        options: how they are judged.
         valid: what is asked for selection, None if the split has no validation rows.
         test: what is asked for the table.
         seed: of the run.
@@ -74,6 +77,7 @@ class Bench:
 
     folder: Path
     split: Split
+    options: EvaluationOptions
     valid: Exam | None
     test: Exam
     seed: int
@@ -96,14 +100,31 @@ class Bench:
         return (self.result_folder(label) / "result.json").is_file()
 
 
-def attempt(bench: Bench, label: str, make: Callable[[], Recommender]) -> Recommender | None:
+Fit = Callable[[Bench, Any, FitContext], float]
+
+
+def fit(bench: Bench, recommender: Recommender, context: FitContext) -> float:
+    """Fit on the split; return the seconds that its parts took before (none here)."""
+    recommender.fit(bench.split.train, bench.split.valid, context)
+    return 0.0
+
+
+def attempt(
+    bench: Bench, label: str, make: Callable[[], Recommender], how: Fit = fit
+) -> Recommender | None:
     """Fit and judge one recommender; a failure is recorded, and only a full disk stops the run.
+
+    Args:
+        bench: the run.
+        label: the row.
+        make: returns the recommender, not fitted.
+        how: fits it.
 
     Raises:
         RunError: if nothing can be written any more.
     """
     try:
-        return _complete(bench, label, make)
+        return _complete(bench, label, make, how)
     except Exception as error:  # whatever a component does, the other rows go on
         if out_of_space(error):
             raise RunError(
@@ -121,14 +142,17 @@ def _unexpected(error: Exception) -> str:
     return f"{type(error).__name__}: {' '.join(str(error).split()) or 'no message'}"
 
 
-def _complete(bench: Bench, label: str, make: Callable[[], Recommender]) -> Recommender:
+def _complete(bench: Bench, label: str, make: Callable[[], Recommender], how: Fit) -> Recommender:
     _reset_gpu_peak()
     with PeakMemory() as memory:
-        recommender, receipt = _fitted(bench, label, make, memory)
+        recommender, receipt = _fitted(bench, label, make, how, memory)
         bench.watcher.scoring(label)
         if bench.valid is not None:
             validation = evaluate(recommender, bench.valid, label=label)
-            _update(bench.folder / VALIDATION, label, dict(validation.overall))
+            values = dict(validation.overall)
+            _update(bench.folder / VALIDATION, label, values)
+            numbers = {k: v for k, v in values.items() if math.isfinite(v)}
+            bench.tracker.log({f"{label}/validation/{k}": v for k, v in numbers.items()}, 0)
         result = evaluate(recommender, bench.test, label=label)
     peak = max(receipt["peak_memory_bytes"], memory.bytes + _gpu_peak())
     result = result.with_costs(fit_seconds=receipt["fit_seconds"], peak_memory_bytes=peak)
@@ -138,7 +162,7 @@ def _complete(bench: Bench, label: str, make: Callable[[], Recommender]) -> Reco
 
 
 def _fitted(
-    bench: Bench, label: str, make: Callable[[], Recommender], memory: PeakMemory
+    bench: Bench, label: str, make: Callable[[], Recommender], how: Fit, memory: PeakMemory
 ) -> tuple[Recommender, dict[str, Any]]:
     """Return the fitted recommender and what fitting cost; a fit that is saved is read back."""
     folder = bench.model_folder(label)
@@ -154,9 +178,9 @@ def _fitted(
         progress=lambda share, text: bench.watcher.fitting(label, share, text),
     )
     start = time.perf_counter()
-    recommender.fit(bench.split.train, bench.split.valid, context)
+    before = how(bench, recommender, context)
     receipt = {
-        "fit_seconds": time.perf_counter() - start,
+        "fit_seconds": time.perf_counter() - start + before,
         "peak_memory_bytes": memory.bytes + _gpu_peak(),
     }
     if bench.save_models:

@@ -8,7 +8,10 @@ from typing import Any
 from llmrec.core.config import Spec
 from llmrec.core.errors import RunError
 from llmrec.core.files import read_json
-from llmrec.core.protocols import Recommender
+from llmrec.core.protocols import FitContext, Recommender
+from llmrec.core.seeding import derive_seed
+from llmrec.core.types import make_queries
+from llmrec.ensembles.ensemble import Ensemble
 from llmrec.evaluation.result import ModelResult
 from llmrec.experiment.fitting import Bench
 from llmrec.experiment.folder import VALIDATION
@@ -60,20 +63,41 @@ def members_of(
     return chosen
 
 
-def load_members(
-    bench: Bench, chosen: Mapping[str, str], fitted: Mapping[str, Recommender]
-) -> dict[str, Recommender]:
-    """Return the fitted members by label: from memory where models are not kept, else from disk."""
-    return {
-        label: fitted[label] if label in fitted else load_recommender(bench.model_folder(label))
-        for label in chosen.values()
-    }
-
-
 def make_ensemble(
     bench: Bench,
     spec: Mapping[str, Any],
     singles: Mapping[str, Spec],
     fitted: Mapping[str, Recommender],
-) -> Recommender:
-    raise RunError("not yet")
+) -> Ensemble:
+    """Return an ensemble of fitted recommenders of the run; its combiner has not learned yet.
+
+    Args:
+        bench: the run.
+        spec: members and other options of the recommender ``ensemble``.
+        singles: the single recommenders of the run by label.
+        fitted: those that are in memory; the others are read back.
+    """
+    labels = members_of(bench, spec, singles).values()
+    members = {
+        label: fitted[label] if label in fitted else load_recommender(bench.model_folder(label))
+        for label in labels
+    }
+    options = {key: value for key, value in spec.items() if key not in ("name", "members")}
+    if bench.options.threshold is not None:
+        options["threshold"] = bench.options.threshold
+    seed = derive_seed(bench.seed, "model", "ensemble")
+    return Ensemble.of(members, **{"seed": seed, "task": bench.options.task, **options})
+
+
+def fit_combiner(bench: Bench, ensemble: Ensemble, _: FitContext) -> float:
+    """Let the combiner learn on validation; return the seconds that its members took to fit.
+
+    Raises:
+        RunError: if it learns and the split has no validation rows.
+    """
+    if len(bench.split.valid):
+        ensemble.fit_combiner(*make_queries(bench.split.train, bench.split.valid))
+    elif not ensemble.ready:
+        raise RunError("its combiner learns on validation rows and the split has none")
+    results = [ModelResult.load(bench.result_folder(label)) for label in ensemble.fitted]
+    return sum(result.costs.fit_seconds for result in results)

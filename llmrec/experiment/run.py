@@ -32,7 +32,7 @@ from llmrec.experiment.folder import (
     slugs,
     versions,
 )
-from llmrec.experiment.members import make_ensemble
+from llmrec.experiment.members import fit_combiner, make_ensemble
 from llmrec.experiment.schema import check_config, complete, recommenders
 from llmrec.experiment.store import load_run, write_tables
 
@@ -102,10 +102,10 @@ def run(
     options = EvaluationOptions.from_config(full["evaluation"])
     test = make_exam(split, options)
     valid = make_exam(split, options, "valid") if len(split.valid) else None
+    tracker: Tracker = build("tracker", full["tracker"])
     with locked(place):
         _check_folder(place, saved, resume=resume)
         _describe(place, saved, dataset, split, test, resume=resume)
-        tracker: Tracker = build("tracker", full["tracker"])
         ended = False
         comparison: Comparison | None = None
         try:
@@ -113,6 +113,7 @@ def run(
             bench = Bench(
                 folder=place,
                 split=split,
+                options=options,
                 valid=valid,
                 test=test,
                 seed=full["seed"],
@@ -148,7 +149,7 @@ def _work(bench: Bench, config: Mapping[str, Any]) -> dict[str, str]:
     for label, spec in config["ensembles"].items():
         if not bench.finished(label):
             make = partial(make_ensemble, bench, spec, recommenders(config), fitted)
-            attempt(bench, label, make)
+            attempt(bench, label, make, fit_combiner)
     failures: dict[str, str] = read_json(bench.folder / FAILURES)
     return failures
 

@@ -20,6 +20,7 @@ from llmrec.core.errors import ConfigError, LlmrecError, Problem, did_you_mean
 from llmrec.core.registry import registry
 from llmrec.evaluation.options import EvaluationOptions
 
+OWN, FOLLOWING = {"members", "name"}, {"task", "threshold"}
 BEST = ("best baseline", "best language_model")
 
 
@@ -125,6 +126,7 @@ def check_config(config: Mapping[str, Any]) -> None:
             other, labels used twice, ensemble members that do not exist, a recommender that does
             not serve the task.
     """
+    config = {**complete(config), **config}
     problems = [*_missing_models(config), *_nulls_as_text(config, "")]
     known = {problem.where for problem in problems}
     found = check_options(RunConfig, config, owner="the run")
@@ -201,7 +203,9 @@ def _check_ensembles(config: Mapping[str, Any]) -> Iterator[Problem]:
         if not isinstance(members, Mapping) or len(members) < 2:
             yield Problem(f"{where}.members", "expected at least two members: name to label")
             continue
-        options = {key: value for key, value in spec.items() if key not in ("members", "name")}
+        for key in FOLLOWING & set(spec):
+            yield Problem(f"{where}.{key}", "follows the evaluation of the run; leave it out")
+        options = {key: value for key, value in spec.items() if key not in OWN | FOLLOWING}
         found = check_options(cls, options, where, owner="an ensemble")
         yield from (problem for problem in found if problem.where != f"{where}.members")
         for name, member in members.items():

@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -54,13 +54,12 @@ class Car:
 
 
 @pytest.fixture(autouse=True)
-def _registries(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+def _registries(monkeypatch: pytest.MonkeyPatch) -> None:
     cars, engines = Registry("recommender", {}), Registry("backbone", {})
     cars.register("car")(Car)
     engines.register("engine")(Engine)
     known = {"recommender": cars, "backbone": engines}
     monkeypatch.setattr(config, "registry", known.__getitem__)
-    yield
 
 
 GOOD = {"name": "car", "speed": 3, "engine": {"name": "engine"}}

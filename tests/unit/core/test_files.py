@@ -18,12 +18,18 @@ from llmrec.core.files import (
 )
 
 
+def _fail(target: Path, error: BaseException) -> None:
+    """Write half of a file and fail."""
+    with atomic_path(target) as temporary:
+        temporary.write_text("half of the ne")
+        raise error
+
+
 def test_a_file_appears_whole_or_not_at_all(tmp_path: Path) -> None:
     target = tmp_path / "deep" / "file.txt"
     write_text(target, "old")
-    with pytest.raises(ZeroDivisionError), atomic_path(target) as temporary:
-        temporary.write_text("half of the ne")
-        raise ZeroDivisionError
+    with pytest.raises(ZeroDivisionError):
+        _fail(target, ZeroDivisionError())
     assert target.read_text() == "old"
     assert list(target.parent.iterdir()) == [target]
 
@@ -42,9 +48,8 @@ def test_a_failed_folder_leaves_the_old_one(tmp_path: Path) -> None:
     target = tmp_path / "model"
     target.mkdir()
     (target / "old").touch()
-    with pytest.raises(KeyboardInterrupt), atomic_path(target) as temporary:
-        temporary.mkdir()
-        raise KeyboardInterrupt
+    with pytest.raises(KeyboardInterrupt):
+        _fail(target, KeyboardInterrupt())
     assert (target / "old").exists()
     assert list(tmp_path.iterdir()) == [target]
 
@@ -52,10 +57,8 @@ def test_a_failed_folder_leaves_the_old_one(tmp_path: Path) -> None:
 @pytest.mark.parametrize("code", [errno.ENOSPC, errno.EROFS, errno.EACCES])
 def test_an_os_error_becomes_a_sentence(tmp_path: Path, code: int) -> None:
     target = tmp_path / "file"
-    with pytest.raises(RunError, match="cannot write .*file: .*; free some space") as caught:
-        with atomic_path(target) as temporary:
-            temporary.write_text("half")
-            raise OSError(code, "the reason")
+    with pytest.raises(RunError, match=r"cannot write .*file: .*; free some space") as caught:
+        _fail(target, OSError(code, "the reason"))
     assert isinstance(caught.value.__cause__, OSError)
     assert list(tmp_path.iterdir()) == []
 

@@ -13,7 +13,7 @@ linux = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="glibc o
 
 @linux
 def test_the_allocator_keeps_freed_memory() -> None:
-    """A big array that is freed and taken again costs no page faults once the thresholds are set."""
+    """Freeing a big array and taking another costs no page faults once the thresholds are set."""
     code = (
         "import resource, sys, numpy as np\n"
         "from llmrec.core.memory import tune_allocator\n"

@@ -123,7 +123,7 @@ def test_item_texts_join_the_known_fields() -> None:
 def test_an_unknown_id_is_a_sentence_with_examples() -> None:
     data = _dataset([(0, 0, 1, 1)])
     assert data.user_index("u2") == 2
-    with pytest.raises(DataError, match='user "u9" is not in toy; it has 4 users, e.g. u0, u1'):
+    with pytest.raises(DataError, match=r'user "u9" is not in toy; it has 4 users, e.g. u0, u1'):
         data.user_index("u9")
     with pytest.raises(DataError, match='item "x" is not in toy'):
         data.item_index("x")
