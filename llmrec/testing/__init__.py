@@ -1,1 +1,14 @@
-"""Conformance suites for components, and a small data set whose answer is known."""
+"""For people who extend llmrec: conformance suites, and data sets whose answer is known.
+
+A plugin proves that its recommender keeps the contract in three lines of a test file::
+
+    class TestMine(RecommenderConformance):
+        recommender = {"name": "mine", "epochs": 2}
+
+Needs pytest (the extra ``test``), imported only when a test runs.
+"""
+
+from llmrec.testing.boards import checkerboard, rated_checkerboard
+from llmrec.testing.recommenders import RecommenderConformance
+
+__all__ = ["RecommenderConformance", "checkerboard", "rated_checkerboard"]
