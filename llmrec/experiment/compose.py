@@ -69,6 +69,9 @@ def _mistakes(override: str) -> list[Problem]:
                 f"the one it replaces; write {_by_group(key.removesuffix('.name'))}={value}",
             )
         ]
+    if value == "null" and (key in GROUPS or "/" in key or "@" in key):
+        other = "experiment=none" if key == "experiment" else f"~{key}"
+        return [Problem(override, f"a config group cannot be null; write {other}")]
     if any(part.strip(" '\"[]()") == "None" for part in value.split(",")):
         return [Problem(override, f"None is text here, not an empty value; write {key}=null")]
     return []
@@ -142,8 +145,7 @@ def readable(error: Exception, root: Path) -> LlmrecError:
     if isinstance(error, MissingConfigException) and error.missing_cfg_file:
         group, _, name = str(error.missing_cfg_file).rpartition("/")
         options = error.options or options_of_group(root, group)
-        if options:
-            return ConfigError(unknown(f"{group or 'config'}", name, options))
+        return ConfigError(unknown(group or "config", name, options))
     if isinstance(error, HydraException | OmegaConfBaseException):
         return ConfigError(_sentence(error, root))
     raise error

@@ -31,7 +31,7 @@ def data_spec(name: str, options: Sequence[str] = ()) -> dict[str, Any]:
     if not known:
         registry("source").get(name)
     chosen = [f"data={name}"] if known else ["~data", f"++data={{name: '{name}'}}"]
-    spec: dict[str, Any] = compose_config(["experiment=null", *chosen, *own])["data"]
+    spec: dict[str, Any] = compose_config(["experiment=none", *chosen, *own])["data"]
     return spec
 
 

@@ -201,10 +201,10 @@ def fresh(bench: Bench, spec: Spec) -> Recommender:
 def _curve(bench: Bench, label: str) -> Callable[[Mapping[str, float], int], None]:
     """Return what a fit calls to log a curve: appended to a file at once, and to the tracker."""
     path = bench.folder / "curves" / f"{bench.slugs[label]}.jsonl"
-    path.parent.mkdir(parents=True, exist_ok=True)
 
     def log(values: Mapping[str, float], step: int) -> None:
         numbers = {name: float(value) for name, value in values.items()}
+        path.parent.mkdir(parents=True, exist_ok=True)
         with path.open("a", encoding="utf-8") as file:
             file.write(json.dumps({"step": step, **numbers}) + "\n")
         bench.tracker.log({f"{label}/{name}": value for name, value in numbers.items()}, step)

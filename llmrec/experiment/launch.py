@@ -124,7 +124,7 @@ def execute(config: Mapping[str, Any], folder: Path) -> None:
     labels = [*recommenders(full), *full["ensembles"]]
     console = make_console()
     console.print(
-        f"{len(labels)} recommenders on {full['data']['name']}, split {full['split']['name']}, "
+        f"{', '.join(labels)} on {full['data']['name']}, split {full['split']['name']}, "
         f"task {full['evaluation']['task']}: {folder}",
         soft_wrap=True,
         markup=False,

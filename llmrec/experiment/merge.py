@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-import math
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from rich.console import Console
 from rich.table import Table
 
 from llmrec.core.errors import RunError
 from llmrec.evaluation.comparison import Comparison
+from llmrec.evaluation.folds import average
 from llmrec.evaluation.options import EvaluationOptions
-from llmrec.evaluation.result import ModelResult
 from llmrec.experiment.store import StoredRun, compare_with, load_run, write_tables
 from llmrec.reporting.html import ReportContext
 from llmrec.reporting.tables import write_rows
@@ -38,7 +36,7 @@ def report(
     console = console or make_console()
     runs = [load_run(folder) for folder in dict.fromkeys(folder.resolve() for folder in folders)]
     if len(runs) > 1 and are_folds(runs):
-        rows = fold_rows(runs)
+        rows = average([run.comparison() for run in runs])
         _print_folds(rows, runs, console)
         if output is not None:
             write_rows(rows, output / "folds.csv")
@@ -115,36 +113,6 @@ def are_folds(runs: Sequence[StoredRun]) -> bool:
     )
 
 
-def fold_rows(runs: Sequence[StoredRun]) -> list[dict[str, Any]]:
-    """Return one row per recommender: mean and standard deviation over the folds, best first.
-
-    The standard deviation is that of a sample (n − 1).
-
-    Raises:
-        RunError: if a recommender is not finished in every fold.
-    """
-    by_label: dict[str, list[ModelResult]] = {}
-    for run in runs:
-        for result in run.results:
-            by_label.setdefault(result.label, []).append(result)
-    if not by_label:
-        raise RunError("these runs have no finished recommender yet")
-    for label, results in by_label.items():
-        if len(results) < len(runs):
-            raise RunError(f'"{label}" is finished in {len(results)} of {len(runs)} folds only')
-    rows = []
-    for label, results in by_label.items():
-        row: dict[str, Any] = {"model": label, "folds": len(results)}
-        for metric in results[0].metrics:
-            values = np.array([result.overall[metric] for result in results])
-            row[f"{metric} mean"] = float(values.mean())
-            row[f"{metric} sd"] = float(values.std(ddof=1))
-        rows.append(row)
-    first = next(iter(by_label.values()))[0]
-    main, sign = f"{first.metrics[0]} mean", -1 if first.higher_is_better[first.metrics[0]] else 1
-    return sorted(rows, key=lambda row: math.inf if math.isnan(row[main]) else sign * row[main])
-
-
 def _print_folds(
     rows: Sequence[Mapping[str, Any]], runs: Sequence[StoredRun], console: Console
 ) -> None:
@@ -155,11 +123,12 @@ def _print_folds(
         markup=False,
     )
     metrics = [key.removesuffix(" mean") for key in rows[0] if key.endswith(" mean")]
+    console.print(f"protocol: {metrics[0].partition('(')[2].rstrip(')')}", markup=False)
     table = Table(box=None)
     table.add_column("model")
     for metric in metrics:
-        table.add_column(metric, justify="right")
+        table.add_column(metric.partition(" (")[0], justify="right")
     for row in rows:
-        values = [f"{row[f'{m} mean']:.4f} ± {row[f'{m} sd']:.4f}" for m in metrics]
-        table.add_row(row["model"], *values)
+        values = [f"{row[f'{m} mean']:.4f} ± {row[f'{m} std']:.4f}" for m in metrics]
+        table.add_row(str(row["model"]), *values)
     console.print(table)

@@ -80,6 +80,8 @@ def test_a_row_can_be_added(folder: Path) -> None:
         ("models.ease.name=lm", "model@models.ease=lm"),
         ("model.name=ease", "model=ease"),
         ("data.name=two", "data=two"),
+        ("experiment=null", "experiment=none"),
+        ("model@models.ease=null", "~model@models.ease"),
     ],
 )
 def test_a_name_is_not_overridden_but_chosen(override: str, spelling: str) -> None:
