@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -22,6 +21,7 @@ from llmrec.reporting.svg import inline_svg
 from llmrec.reporting.text import (
     FAMILY_NAMES,
     MISSING,
+    RANDOM_INIT,
     best_values,
     count,
     gain,
@@ -35,7 +35,6 @@ from llmrec.reporting.text import (
     p_value,
     row_name,
     seconds,
-    short_weights,
     size,
     stars,
 )
@@ -186,7 +185,7 @@ def _row(comparison: Comparison, result: ModelResult) -> dict[str, Any]:
         "result": result,
         "family": FAMILY_NAMES[result.info.family],
         "random": is_random_init(result),
-        "weights": short_weights(result.info.weights, 60),
+        "weights": "" if result.info.weights == RANDOM_INIT else result.info.weights,
         "cells": cells,
         "change": change,
         "p": probability,
@@ -227,23 +226,40 @@ def _facts(comparison: Comparison, context: ReportContext) -> dict[str, str]:
     }
     if first.repeats:
         facts["repeats"] = f"{first.repeats:,} held-out items were in the history already"
-    return facts | {str(name): _plain(value) for name, value in context.data.items()}
+    return facts | {_words(name): _plain(value) for name, value in context.data.items()}
 
 
 def _plain(value: Any) -> str:
-    if isinstance(value, bool) or value is None:
+    """Return a fact in words: thousands apart, four digits, lists and mappings without braces."""
+    if value is None or isinstance(value, bool):
         return {True: "yes", False: "no", None: MISSING}[value]
     if isinstance(value, int | np.integer):
         return f"{int(value):,}"
-    if isinstance(value, Mapping | list | tuple):
-        return json.dumps(value, ensure_ascii=False, default=str)
+    if isinstance(value, float):
+        return f"{value:.4g}"
+    if isinstance(value, Mapping):
+        return "; ".join(f"{_words(key)}: {_nested(part)}" for key, part in value.items())
+    if isinstance(value, list | tuple):
+        return ", ".join(_nested(part) for part in value) or "none"
     return str(value)
+
+
+def _nested(value: Any) -> str:
+    inner = isinstance(value, Mapping | list | tuple) and value
+    return f"({_plain(value)})" if inner else _plain(value)
+
+
+def _words(key: object) -> str:
+    return str(key).replace("_", " ")
 
 
 def _details(comparison: Comparison) -> list[tuple[str, dict[str, str]]]:
     """Return by row what its fit noted (best epoch, ensemble weights, …)."""
     return [
-        (row_name(result), {str(key): _plain(value) for key, value in result.info.details.items()})
+        (
+            row_name(result),
+            {_words(key): _plain(value) for key, value in result.info.details.items()},
+        )
         for result in comparison.results
         if result.info.details
     ]
@@ -277,7 +293,7 @@ def _pictures(comparison: Comparison, context: ReportContext) -> list[Picture]:
         made.append(
             (
                 "For whom",
-                "Users in four groups by the number of known items, the best row of each family. "
+                "Users by the number of items they had (quartiles), the best row of each family. "
                 f"Bars: {level} intervals of the mean, normal approximation.",
                 plots.history_plot(comparison, context.history_lengths),
             )

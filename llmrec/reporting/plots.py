@@ -181,6 +181,8 @@ def curve_plot(comparison: Comparison) -> Any | None:
 def history_plot(comparison: Comparison, history_lengths: np.ndarray) -> Any | None:
     """Return the main metric by quartile of history length, for the best of each family.
 
+    None if there are not two families to compare, or all histories are equally long.
+
     Args:
         comparison: the rows; those judged need values per user.
         history_lengths: (U,) number of known items of each user, in the order of the results.
@@ -203,6 +205,8 @@ def history_plot(comparison: Comparison, history_lengths: np.ndarray) -> Any | N
             f"got an array of shape {np.shape(history_lengths)}"
         )
     groups = history_groups(history_lengths)
+    if len(groups) < 2:
+        return None
     z = _z(comparison.confidence)
     with plot_style():
         figure, axes = _figure(3.4)

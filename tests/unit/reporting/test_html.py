@@ -12,7 +12,7 @@ from llmrec.reporting.html import Example, ReportContext, render_report, write_r
 from llmrec.reporting.verdict import verdict
 
 CONTEXT = ReportContext(
-    data={"items": 1682, "source": {"url": "folder"}, "timestamps": True},
+    data={"items": 1682, "source": {"url": "folder", "n": [1, 2000]}, "has_times": True},
     leaks="the global future leaks in",
     versions={"numpy": "2.4.6"},
     config="models:\n  ease: {name: ease, note: <b>&}\n",
@@ -101,8 +101,7 @@ def test_every_row_with_its_mark(comparison, page):
         for row, result in zip(rows, comparison.results, strict=True):
             assert result.label.replace("&", "&amp;") in row
             assert ("random init" in row) == (result.info.weights == "random init")
-    assert "weights of acme/bert-mini" not in page
-    assert "weights of bert-mini@0123456" in page
+    assert "weights: acme/bert-mini@0123456789abcdef0123" in page
 
 
 def test_best_values_are_bold(page):
@@ -116,7 +115,9 @@ def test_context_is_shown_and_escaped(page):
     assert "the global future leaks in" in words
     assert "{name: ease, note: &lt;b&gt;&amp;}" in text
     assert "Fargo &lt;1996&gt;" in text
-    assert "1,682" in words
+    assert "items 1,682" in words
+    assert "source url: folder; n: (1, 2,000)" in words
+    assert "has times yes" in words
     assert 'class="hit">Alien ✓' in text
     assert "2.4.6" in words
     assert "<summary>gpt2 items minilm (random init)</summary>" in text

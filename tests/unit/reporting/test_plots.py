@@ -80,6 +80,7 @@ def test_plots_that_make_no_sense_are_absent(comparison, make_comparison):
     no_ranks = tuple(dataclasses.replace(r, ranks=None) for r in comparison.results)
     assert plots.curve_plot(dataclasses.replace(comparison, results=no_ranks)) is None
     assert plots.history_plot(make_comparison(["ease", "random"]), LENGTHS) is None
+    assert plots.history_plot(comparison, np.full(200, 30)) is None
 
 
 def test_lengths_of_other_users_are_refused(comparison):
