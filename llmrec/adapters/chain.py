@@ -33,6 +33,10 @@ class Chain:
     def trains_base(self) -> bool:
         return all(adapter.trains_base for adapter in self._adapters.values())
 
+    @property
+    def trains(self) -> bool:
+        return any(adapter.trains for adapter in self._adapters.values())
+
     def load_options(self) -> dict[str, Any]:
         options: dict[str, Any] = {}
         for adapter in self._adapters.values():

@@ -10,6 +10,7 @@ class Frozen:
     """Frozen backbone: only the head (and item tokens) train."""
 
     trains_base = False
+    trains = False
 
     def load_options(self) -> dict[str, Any]:
         return {}

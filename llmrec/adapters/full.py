@@ -10,6 +10,7 @@ class Full:
     """Full fine-tuning: every weight of the backbone trains."""
 
     trains_base = True
+    trains = True
 
     def load_options(self) -> dict[str, Any]:
         return {}

@@ -28,6 +28,7 @@ class LoRA:
     """
 
     trains_base = False
+    trains = True
 
     def __init__(
         self,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,10 @@ from llmrec.core.extras import require
 
 # The output layers stay in full precision: they are what the heads read or share.
 OUTPUT_LAYERS = ["lm_head", "cls", "classifier", "score", "pooler"]
+
+
+def _not_the_cast(record: logging.LogRecord) -> bool:
+    return "inputs will be cast" not in record.getMessage()
 
 
 class Int8:
@@ -19,12 +24,15 @@ class Int8:
     """
 
     trains_base = False
+    trains = False
 
     def __init__(self, *, threshold: float = 6.0) -> None:
         self.threshold = threshold
 
     def load_options(self) -> dict[str, Any]:
         require("bitsandbytes", "llm8bit", "adapter int8")
+        # One line per layer and batch otherwise; docs/reference says that int8 computes in 16 bits.
+        logging.getLogger("bitsandbytes.autograd._functions").addFilter(_not_the_cast)
         transformers = require("transformers", "lm", "adapter int8")
         config = transformers.BitsAndBytesConfig(
             load_in_8bit=True,

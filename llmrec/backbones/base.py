@@ -52,6 +52,7 @@ class TransformerBackbone:
         hidden_size: replaces the width of `size`.
         n_layers: replaces the depth of `size`.
         n_heads: replaces the number of attention heads of `size`.
+        feedforward_size: width inside the feed-forward blocks, by default 4 × the hidden size.
         dropout: of hidden states and embeddings.
         attention_dropout: of attention weights.
         initializer_range: standard deviation of random weights.
@@ -77,6 +78,7 @@ class TransformerBackbone:
         hidden_size: int | None = None,
         n_layers: int | None = None,
         n_heads: int | None = None,
+        feedforward_size: int | None = None,
         dropout: float = 0.1,
         attention_dropout: float = 0.1,
         initializer_range: float = 0.02,
@@ -90,6 +92,7 @@ class TransformerBackbone:
         self.hidden_size = hidden_size
         self.n_layers = n_layers
         self.n_heads = n_heads
+        self.feedforward_size = feedforward_size
         self.dropout = dropout
         self.attention_dropout = attention_dropout
         self.initializer_range = initializer_range
@@ -122,6 +125,11 @@ class TransformerBackbone:
             self.hidden_size or named.hidden_size,
             self.n_heads or named.n_heads,
         )
+
+    @property
+    def feedforward(self) -> int:
+        """Width inside the feed-forward blocks of a randomly initialised model."""
+        return self.feedforward_size or 4 * self.dimensions.hidden_size
 
     @property
     def location(self) -> str | None:

@@ -35,7 +35,7 @@ class BERT(TransformerBackbone):
             hidden_size=width,
             num_hidden_layers=n_layers,
             num_attention_heads=heads,
-            intermediate_size=4 * width,
+            intermediate_size=self.feedforward,
             hidden_dropout_prob=self.dropout,
             attention_probs_dropout_prob=self.attention_dropout,
             initializer_range=self.initializer_range,

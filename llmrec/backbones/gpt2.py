@@ -33,6 +33,9 @@ class GPT2(TransformerBackbone):
             vocab_size=vocabulary_size,
             n_positions=self.max_positions,
             n_embd=width,
+            # The same function as GPT-2's gelu_new, in one fused kernel.
+            activation_function="gelu_pytorch_tanh",
+            n_inner=self.feedforward,
             n_layer=n_layers,
             n_head=heads,
             resid_pdrop=self.dropout,

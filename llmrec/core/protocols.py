@@ -229,7 +229,18 @@ class Encoded:
 
 
 class Adapter(Protocol):
-    """How weights are loaded and which of them train."""
+    """How weights are loaded and which of them train.
+
+    Attributes:
+        trains: whether anything inside the backbone trains.
+        trains_base: whether its own weights change, so that they must be stored whole.
+    """
+
+    @property
+    def trains(self) -> bool: ...
+
+    @property
+    def trains_base(self) -> bool: ...
 
     def load_options(self) -> dict[str, Any]:
         """Return keyword arguments for ``from_pretrained`` (quantization acts while loading)."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import shutil
 import tempfile
 from collections.abc import Callable, Sequence
@@ -32,7 +33,7 @@ from llmrec.recommenders.scoring import score
 from llmrec.training.batches import Batch, ItemBatches, TextBatches
 from llmrec.training.examples import Examples, positions, windows
 from llmrec.training.net import Net
-from llmrec.training.trainer import TrainingOptions, train
+from llmrec.training.trainer import Fitted, TrainingOptions, train
 
 if TYPE_CHECKING:
     from llmrec.recommenders.language_model import LanguageModel
@@ -191,19 +192,23 @@ def fit_assembled(
         seed=derive_seed(owner.seed, "training"),
         trainer_arguments=owner.trainer_arguments or {},
     )
-    n_examples, collate = training_batches(owner, assembled, train_side)
+    lengths, collate = training_batches(owner, assembled, train_side)
     validate = None
     if judged is not None:
         validate = partial(validated, assembled, *judged, metric, owner.score_batch_size)
-    fitted = train(assembled.net, n_examples, collate, options, validate, context)
     parameters, trainable = assembled.net.parameter_counts()
+    if not trainable:  # a pretrained language model used as it is
+        value = math.nan if validate is None else validate()[metric]
+        fitted = Fitted(best_epoch=0.0, best_value=value, epochs=0.0, curve=())
+    else:
+        fitted = train(assembled.net, lengths, collate, options, validate, context)
     facts: dict[str, Any] = {
         "parameters": parameters,
         "trainable": trainable,
         "best_epoch": fitted.best_epoch,
         "epochs": fitted.epochs,
         f"validation_{metric}": fitted.best_value,
-        "n_examples": n_examples,
+        "n_examples": len(lengths),
     }
     if isinstance(assembled.batches, TextBatches):
         facts["prompts_cut"] = assembled.batches.n_cut
@@ -212,8 +217,8 @@ def fit_assembled(
 
 def training_batches(
     owner: LanguageModel, assembled: Assembled, train_side: Dataset
-) -> tuple[int, Callable[[Sequence[int]], Batch]]:
-    """Return the number of training examples and the function that makes a batch of some."""
+) -> tuple[np.ndarray, Callable[[Sequence[int]], Batch]]:
+    """Return the lengths of the training examples and the function that makes a batch of some."""
     head, batches = assembled.head, assembled.batches
     if assembled.net.needs == "sequence":
         examples = windows(train_side, owner._prompt.max_length + 1)
@@ -226,7 +231,7 @@ def training_batches(
         window_batches = ItemBatches(assembled.net.tokens, owner._prompt.max_length + 1)
         if assembled.net.backbone.direction != "causal":
             examples = windows(train_side, owner._prompt.max_length)
-        return len(examples), sequences
+        return examples.lengths, sequences
     examples = positions(
         train_side,
         length=owner._prompt.max_length
@@ -239,7 +244,7 @@ def training_batches(
     targets = example_targets(head, examples)
     candidates = examples.items[examples.targets] if head.judges_candidates else None
     if isinstance(batches, TextBatches):
-        return len(examples), _text_batches(assembled, batches, examples, candidates, targets)
+        return _text_batches(assembled, batches, examples, candidates, targets)
 
     def judged_items(numbers: Sequence[int]) -> Batch:
         rows = np.asarray(numbers)
@@ -248,7 +253,7 @@ def training_batches(
         batch = batches.make(histories, ratings, asked)
         return {**batch, "targets": torch.from_numpy(targets[rows])}
 
-    return len(examples), judged_items
+    return examples.lengths, judged_items
 
 
 def _text_batches(
@@ -257,7 +262,7 @@ def _text_batches(
     examples: Examples,
     candidates: np.ndarray | None,
     targets: np.ndarray,
-) -> Callable[[Sequence[int]], Batch]:
+) -> tuple[np.ndarray, Callable[[Sequence[int]], Batch]]:
     """Tokenise all prompts once; a batch only pads."""
     tokens = batches.tokens(*examples.histories(np.arange(len(examples))), candidates)
     if assembled.identifiers is None:
@@ -266,7 +271,7 @@ def _text_batches(
             rows = np.asarray(numbers)
             return {**batches.pad(tokens.take(rows)), "targets": torch.from_numpy(targets[rows])}
 
-        return pooled
+        return tokens.lengths, pooled
     end = assembled.tokenizer.eos_token_id
     answers = Ragged.from_rows([[*row, end] for row in assembled.identifiers], np.int64)
 
@@ -281,7 +286,7 @@ def _text_batches(
         labels = silent.concat(replies).padded(batch["ids"].shape[1], IGNORED)
         return {**batch, "labels": torch.from_numpy(labels)}
 
-    return written
+    return tokens.lengths, written
 
 
 def example_targets(head: Any, examples: Examples) -> np.ndarray:

@@ -116,9 +116,10 @@ class LanguageModel(BaseRecommender):
             backbone = build("backbone", params["backbone"])
             prompt = build("prompt", params["prompt"])
             head = build("head", params["head"])
+            adapter = build("adapter", params.get("adapter", FULL))
         except LlmrecError:
             return found  # reported with its own place by the check of the nested spec
-        found += [("head", what) for what in misfits(backbone, prompt, head)]
+        found += [("head", what) for what in misfits(backbone, prompt, head, adapter)]
         return found
 
     @property
@@ -194,8 +195,8 @@ class LanguageModel(BaseRecommender):
         return queries, targets
 
 
-def misfits(backbone: Any, prompt: Any, head: Any) -> list[str]:
-    """Return why a head cannot work with this backbone and prompt; empty if it can."""
+def misfits(backbone: Any, prompt: Any, head: Any, adapter: Any) -> list[str]:
+    """Return why a head cannot work with the other parts; empty if it can."""
     needs = head.needs(prompt.kind)
     if prompt.kind == "items" and needs == "generate":
         return [
@@ -208,7 +209,14 @@ def misfits(backbone: Any, prompt: Any, head: Any) -> list[str]:
             "or head=classification with target=like"
         ]
     if needs in backbone.provides:
-        return []
+        own_weights = needs in ("pooled", "sequence")
+        if own_weights or adapter.trains or backbone.checkpoint is not None:
+            return []
+        return [
+            "has no weights of its own, and this adapter trains none of a randomly initialised "
+            "backbone: nothing would be learned; choose adapter=full or adapter=lora, or give a "
+            "backbone.checkpoint to use as it is (zero-shot)"
+        ]
     if needs == "generate":
         return [
             f"needs a backbone that writes, but {backbone.architecture} reads in both directions "

@@ -30,6 +30,11 @@ class Examples:
     def __len__(self) -> int:
         return len(self.starts)
 
+    @property
+    def lengths(self) -> np.ndarray:
+        """(N,) items in each example's history."""
+        return self.ends - self.starts
+
     def histories(self, rows: np.ndarray) -> tuple[Ragged, Ragged | None]:
         """Return the item ids and ratings of the chosen examples' histories."""
         lengths = self.ends[rows] - self.starts[rows]

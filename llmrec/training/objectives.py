@@ -3,8 +3,9 @@
 * causal (GPT-2): every position predicts the item after it, as in SASRec.
 * bidirectional (BERT): masked items are predicted from both sides, as in BERT4Rec; a share of the
   rows masks only the last item, which is what a query looks like. Positions count from the end.
-* seq2seq (T5): the encoder reads a prefix, the decoder writes the rest item by item; the place of
-  the cut is drawn anew for each row and step. For a query the decoder is given the last few items.
+* seq2seq (T5): the encoder reads a prefix, the decoder writes the rest item by item, beginning
+  with the last item read; the cut is drawn anew for each row and step, from the first half. For a
+  query the decoder is given the last few items.
 """
 
 from __future__ import annotations
@@ -18,7 +19,8 @@ from llmrec.prompts.item_tokens import ItemTokens
 
 MASKED_SHARE = 0.3
 LAST_ONLY_SHARE = 0.3
-DECODER_CONTEXT = 5
+DECODER_CONTEXT = 10
+LATEST_CUT = 0.5
 
 
 def training_states(
@@ -115,7 +117,7 @@ def _prefix_to_suffix(
 ) -> tuple[torch.Tensor, torch.Tensor]:
     lengths = mask.sum(1, keepdim=True)
     share = torch.rand(len(items), 1, device=items.device)
-    cut = 1 + (share * (lengths - 1)).long().clamp(min=0)
+    cut = 1 + (share * LATEST_CUT * (lengths - 1)).long().clamp(min=0)
     states, targets, kept = _decode_after(backbone, model, tokens, items, mask, cut, whole=False)
     return states[kept], targets[kept]
 
@@ -152,8 +154,10 @@ def _decode_after(
     kept = source < lengths + int(whole)
     targets = items.gather(1, source.clamp(max=items.shape[1] - 1))
     start = items.new_full((len(items), 1), tokens.start)
-    states = backbone.decode(model, encoded, tokens(torch.cat([start, targets[:, :-1]], 1)))
-    return states, targets, kept
+    written = tokens(torch.cat([start, targets[:, :-1]], 1))
+    last_read = tokens(items.gather(1, cut - 1))
+    written = torch.cat([written[:, :1] + last_read, written[:, 1:]], 1)
+    return backbone.decode(model, encoded, written), targets, kept
 
 
 _TRAINING = {

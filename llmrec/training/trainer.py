@@ -17,6 +17,7 @@ import numpy as np
 import torch
 from safetensors.torch import save_file
 from torch.utils.data import Dataset as TorchDataset
+from torch.utils.data import Sampler
 from transformers import (
     EarlyStoppingCallback,
     PrinterCallback,
@@ -100,10 +101,52 @@ class _Numbers(TorchDataset[int]):
         return index
 
 
+class BucketSampler(Sampler[int]):
+    """A new order each epoch in which the examples of a batch have like lengths: little padding.
+
+    Pools of `POOL` batches are drawn at random, sorted by length within, cut into batches, and the
+    batches are shuffled. The order depends on seed and epoch alone, so a resumed run sees the same.
+
+    Args:
+        lengths: (N,) of the examples.
+        batch_size: examples per step over all devices.
+        seed: of the order.
+    """
+
+    POOL = 8
+
+    def __init__(self, lengths: np.ndarray, batch_size: int, seed: int) -> None:
+        self.lengths = lengths
+        self.batch_size = batch_size
+        self.seed = seed
+        self.epoch = 0
+
+    def set_epoch(self, epoch: int) -> None:
+        """Choose the epoch; the trainer calls it."""
+        self.epoch = epoch
+
+    def __len__(self) -> int:
+        return len(self.lengths)
+
+    def __iter__(self) -> Iterator[int]:
+        rng = np.random.default_rng([self.seed, self.epoch])
+        order = rng.permutation(len(self.lengths))
+        pool = np.arange(len(order)) // (self.POOL * self.batch_size)
+        order = order[np.lexsort((self.lengths[order], pool))]
+        starts = np.arange(0, len(order), self.batch_size)
+        for start in rng.permutation(starts):
+            yield from order[start : start + self.batch_size].tolist()
+
+
 class _Trainer(Trainer):
     """transformers' Trainer with our validation and checkpoints of the trainable weights only."""
 
     validate: Validate | None = None
+    lengths: np.ndarray
+
+    def _get_train_sampler(self, train_dataset: Any = None) -> Sampler[int]:  # noqa: ARG002
+        size = self.args.per_device_train_batch_size * max(1, self.args.world_size)
+        return BucketSampler(self.lengths, size, self.args.seed)
 
     def evaluate(self, *args: Any, **kwargs: Any) -> dict[str, float]:  # noqa: ARG002
         assert self.validate is not None
@@ -219,7 +262,7 @@ _OURS = {
 
 def train(
     net: Net,
-    n_examples: int,
+    lengths: np.ndarray,
     collate: Callable[[Sequence[int]], dict[str, torch.Tensor]],
     options: TrainingOptions,
     validate: Validate | None,
@@ -229,7 +272,7 @@ def train(
 
     Args:
         net: what to train.
-        n_examples: how many examples `collate` knows.
+        lengths: (N,) of the N examples that `collate` knows, to put like lengths together.
         collate: turns example numbers into a batch of tensors.
         options: the training options.
         validate: returns metrics of the current weights, or None to train all epochs.
@@ -239,25 +282,20 @@ def train(
         RunError: if the loss is not finite or nothing can be trained.
         ConfigError: for unknown trainer arguments.
     """
-    if not n_examples:
+    if not len(lengths):
         raise RunError(
             "there is nothing to train on: no user has two interactions in the training data"
         )
     problems = check_trainer_arguments(options.trainer_arguments)
     if problems:
         raise ConfigError([Problem("trainer_arguments", what) for what in problems])
-    if not any(p.requires_grad for p in net.parameters()):
-        raise RunError(
-            "nothing trains: this adapter freezes the backbone and the head has no weights of "
-            "its own; choose adapter=full or adapter=lora"
-        )
     with contextlib.ExitStack() as stack:
         stack.enter_context(_own_randomness())
         stack.enter_context(_quiet_training())
         folder = context.folder
         if folder is None:
             folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
-        trainer = _build_trainer(net, n_examples, collate, options, validate, context, folder)
+        trainer = _build_trainer(net, lengths, collate, options, validate, context, folder)
         resume = newest_checkpoint(folder) if context.resume else None
         trainer.train(resume_from_checkpoint=str(resume) if resume else None)
         state = trainer.state
@@ -279,7 +317,7 @@ def train(
 
 def _build_trainer(
     net: Net,
-    n_examples: int,
+    lengths: np.ndarray,
     collate: Callable[[Sequence[int]], dict[str, torch.Tensor]],
     options: TrainingOptions,
     validate: Validate | None,
@@ -287,7 +325,7 @@ def _build_trainer(
     folder: Path,
 ) -> _Trainer:
     keeps_best = validate is not None
-    per_epoch = math.ceil(n_examples / (options.batch_size * options.gradient_accumulation_steps))
+    per_epoch = math.ceil(len(lengths) / (options.batch_size * options.gradient_accumulation_steps))
     arguments = TrainingArguments(
         **{
             "output_dir": str(folder),
@@ -325,7 +363,7 @@ def _build_trainer(
     trainer = _Trainer(
         model=net,
         args=arguments,
-        train_dataset=_Numbers(n_examples),
+        train_dataset=_Numbers(len(lengths)),
         # A stand-in: `evaluate` calls `validate` and reads no evaluation data set.
         eval_dataset=_Numbers(1) if keeps_best else None,
         data_collator=collate,
@@ -333,6 +371,7 @@ def _build_trainer(
     )
     trainer.remove_callback(PrinterCallback)
     trainer.validate = validate
+    trainer.lengths = lengths
     trainer.model_accepts_loss_kwargs = False
     return trainer
 
@@ -362,7 +401,8 @@ def _quiet_training() -> Iterator[None]:
     hf_logging.set_verbosity(logging.ERROR)
     try:
         with warnings.catch_warnings():
-            warnings.filterwarnings("ignore", message=".*lr_scheduler.step.*")
+            # peft and bitsandbytes still ask transformers for a name it has renamed.
+            warnings.filterwarnings("ignore", message=".*is_gradient_checkpointing.*")
             yield
     finally:
         hf_logging.set_verbosity(level)
