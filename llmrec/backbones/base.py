@@ -17,7 +17,7 @@ from llmrec.core.protocols import Encoded
 
 Needs = Literal["pooled", "sequence", "token_logits", "generate"]
 Direction = Literal["causal", "bidirectional", "seq2seq"]
-SizeName = Literal["tiny", "mini", "small", "base"]
+SizeName = Literal["nano", "tiny", "mini", "small", "base"]
 Pooling = Literal["mean", "first", "last"]
 
 
@@ -29,8 +29,9 @@ class Size(NamedTuple):
     n_heads: int
 
 
-# The miniatures of Turc et al. (2019), "Well-Read Students Learn Better", and BERT/GPT-2 base.
+# From tiny on: the miniatures of Turc et al. (2019), "Well-Read Students Learn Better", and base.
 SIZES: dict[str, Size] = {
+    "nano": Size(2, 64, 2),
     "tiny": Size(2, 128, 2),
     "mini": Size(4, 256, 4),
     "small": Size(4, 512, 8),
