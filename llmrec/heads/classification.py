@@ -20,6 +20,7 @@ class Classification:
         target: ``next_item`` (ranking) or ``like`` (preference; ranking by the probability).
         label_smoothing: of the next-item loss.
         item_bias: a learned bias per item (next item).
+        threshold: a rating at or above it is a like.
     """
 
     def __init__(
@@ -28,10 +29,12 @@ class Classification:
         target: Literal["next_item", "like"] = "next_item",
         label_smoothing: float = 0.0,
         item_bias: bool = False,
+        threshold: float = 4.0,
     ) -> None:
         self.target = target
         self.label_smoothing = label_smoothing
         self.item_bias = item_bias
+        self.threshold = threshold
 
     @classmethod
     def check_options(cls, params: Mapping[str, Any]) -> list[tuple[str, str]]:

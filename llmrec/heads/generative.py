@@ -24,6 +24,7 @@ class Generative:
         max_identifier_length: tokens of an identifier; a longer one is cut.
         yes: text whose first token means a like.
         no: text whose first token means a dislike.
+        threshold: a rating at or above it is a like.
     """
 
     def __init__(
@@ -35,6 +36,7 @@ class Generative:
         max_identifier_length: int = 24,
         yes: str = " Yes",
         no: str = " No",
+        threshold: float = 4.0,
     ) -> None:
         self.mode = mode
         self.n_beams = n_beams
@@ -42,6 +44,7 @@ class Generative:
         self.max_identifier_length = max_identifier_length
         self.yes = yes
         self.no = no
+        self.threshold = threshold
 
     @classmethod
     def check_options(cls, params: Mapping[str, Any]) -> list[tuple[str, str]]:

@@ -30,6 +30,7 @@ from llmrec.metrics.ranking import NDCG
 from llmrec.metrics.rating import RMSE
 from llmrec.prompts.item_tokens import ItemTokens
 from llmrec.recommenders.scoring import score
+from llmrec.recommenders.simple import likes_of
 from llmrec.training.batches import Batch, ItemBatches, TextBatches
 from llmrec.training.examples import Examples, positions, windows
 from llmrec.training.net import Net
@@ -294,6 +295,7 @@ def example_targets(head: Any, examples: Examples) -> np.ndarray:
 
     Raises:
         ComponentError: if the head learns from ratings and the data has none.
+        DataError: if all are likes, or none is.
     """
     if not head.judges_candidates:
         return examples.items[examples.targets].astype(np.int64)
@@ -302,7 +304,10 @@ def example_targets(head: Any, examples: Examples) -> np.ndarray:
             "this head learns from ratings (or likes), but the data has none; choose "
             "head=classification with target=next_item, or head=generative with mode=item"
         )
-    return examples.ratings[examples.targets].astype(np.float32)
+    ratings = examples.ratings[examples.targets].astype(np.float32)
+    if "preference" in head.tasks and len(ratings):
+        return likes_of(ratings, head.threshold, "this head").astype(np.float32)
+    return ratings
 
 
 def validation_metric(tasks: frozenset[str]) -> tuple[str, bool]:
@@ -323,8 +328,11 @@ def validated(
         scores = score(assembled, queries, targets.items.padded(), batch_size)
         place = np.arange(len(targets.items.values)) - targets.items.offsets[targets.items.row_of]
         predicted = scores[targets.items.row_of, place]
-        measure = RMSE() if metric == "rmse" else LogLoss()
-        return {metric: float(measure.overall(targets.ratings.values, predicted))}
+        truth = targets.ratings.values
+        if metric == "rmse":
+            return {metric: float(RMSE().overall(truth, predicted))}
+        likes = (truth >= assembled.head.threshold).astype(np.float32)
+        return {metric: float(LogLoss().overall(likes, predicted))}
     scores = mask_items(score(assembled, queries, None, batch_size), queries.histories)
     ranks = ranks_of(scores, targets.items, queries.users)
     return {metric: float(np.mean(NDCG(k=10).per_user(ranks)))}
