@@ -137,7 +137,7 @@ def readable(error: Exception, root: Path) -> LlmrecError:
 
     Anything else that is not an `LlmrecError` is raised again: it is a bug, not a mistake.
     """
-    from hydra.errors import HydraException, MissingConfigException
+    from hydra.errors import HydraException, MissingConfigException, OverrideParseException
     from omegaconf.errors import OmegaConfBaseException
 
     if isinstance(error, LlmrecError):
@@ -146,6 +146,9 @@ def readable(error: Exception, root: Path) -> LlmrecError:
         group, _, name = str(error.missing_cfg_file).rpartition("/")
         options = error.options or options_of_group(root, group)
         return ConfigError(unknown(group or "config", name, options))
+    if isinstance(error, OverrideParseException):
+        what = str(error.__cause__ or error).splitlines()[0]
+        return ConfigError(f'cannot read "{error.override}": {what}; put odd text in quotes')
     if isinstance(error, HydraException | OmegaConfBaseException):
         return ConfigError(_sentence(error, root))
     raise error

@@ -56,7 +56,7 @@ def _flat(facts: Mapping[str, Any], where: str = "") -> dict[str, str]:
         elif isinstance(value, float):
             flat[name] = f"{value:.6g}"
         elif isinstance(value, list | tuple):
-            flat[name] = ", ".join(map(str, value))
+            flat[name] = ", ".join(map(str, value)) or "none"
         else:
-            flat[name] = str(value)
+            flat[name] = "none" if value is None else str(value)
     return flat

@@ -35,10 +35,16 @@ def launch(arguments: Sequence[str]) -> int:
             )
         execute(saved_config(options.resume), options.resume)
         return 0
-    overrides = [word for word in rest if not word.startswith("-")]
-    prepared = iter(prepare_overrides(overrides))
-    _hydra([word if word.startswith("-") else next(prepared) for word in rest])
+    # Flags first: Hydra's parser wants all overrides in one piece.
+    overrides = [word for word in rest if is_override(word)]
+    flags = [word for word in rest if not is_override(word)]
+    _hydra([*flags, *prepare_overrides(overrides)])
     return 0
+
+
+def is_override(word: str) -> bool:
+    """Whether a word of the command line is an override, not a flag or the value of one."""
+    return not word.startswith("-") and ("=" in word or word.startswith("~"))
 
 
 def saved_config(folder: Path) -> dict[str, Any]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -107,15 +107,9 @@ def spec_label(spec: Spec) -> str:
 
 def _parts(spec: Mapping[str, Any]) -> str:
     """Return the name of a part; a chain of adapters is named by what it chains."""
-    inner = [value for value in spec.values() if isinstance(value, Sequence)]
-    names = [
-        str(part["name"])
-        for values in inner
-        if not isinstance(values, str)
-        for part in values
-        if isinstance(part, Mapping) and "name" in part
-    ]
-    return "+".join(names) if names else str(spec.get("name", ""))
+    if spec.get("name") == "chain" and isinstance(spec.get("steps"), Mapping):
+        return "+".join(str(step["name"]) for step in spec["steps"].values())
+    return str(spec.get("name", ""))
 
 
 def check_config(config: Mapping[str, Any]) -> None:

@@ -113,7 +113,7 @@ def test_all_mistaken_overrides_are_reported() -> None:
         ("modle=ease", 'unknown key "modle" (did you mean "model"?)'),
         ("model@models.other=ease", "use +model@models.other=ease"),
         ("data=two", "data.file: a value is needed: data.file=…"),
-        ("seed=[1", "no viable alternative"),
+        ("seed=[1", 'cannot read "seed=[1": no viable alternative'),
         ("data.n=${nowhere}", "nowhere"),
     ],
 )

@@ -80,7 +80,7 @@ def test_the_label_of_the_model_slot() -> None:
     spec = {
         "name": "language_model",
         "backbone": {"name": "bert", "size": "tiny"},
-        "adapter": {"name": "chain", "adapters": [{"name": "int8"}, {"name": "lora"}]},
+        "adapter": {"name": "chain", "steps": {"a": {"name": "int8"}, "b": {"name": "lora"}}},
         "head": {"name": "classification"},
     }
     assert model_label({"model": spec}) == "language_model bert+int8+lora+classification"
