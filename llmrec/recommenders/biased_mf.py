@@ -162,7 +162,7 @@ class BiasedMF(BaseRecommender):
 
     def score_all(self, queries: Queries) -> np.ndarray:
         bias, vectors = self._users(queries)
-        scores = batch_free_product(vectors, self.item_vectors.T.astype(np.float64))
+        scores = batch_free_product(vectors, self.item_vectors.astype(np.float64))
         scores += self.mean + bias[:, None] + self.item_bias[None]
         return scores.clip(self.low, self.high).astype(np.float32)
 

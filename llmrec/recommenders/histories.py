@@ -7,8 +7,6 @@ from scipy import sparse
 
 from llmrec.core.types import Dataset, Ragged
 
-ROWS = 64
-
 
 def binary_matrix(rows: Ragged, n_items: int) -> sparse.csr_matrix:
     """Return (R, n_items) float32 with a 1 for each item of a row, repeats counted once."""
@@ -39,22 +37,19 @@ def recency_matrix(rows: Ragged, n_items: int, decay: float) -> sparse.csr_matri
 
 
 def batch_free_product(left: np.ndarray, right: np.ndarray) -> np.ndarray:
-    """Return ``left @ right`` with the same bits for a row whatever rows surround it.
+    """Return ``left @ right.T`` with the same bits for a row whatever rows surround it.
 
-    BLAS picks another kernel (and order of additions) for another number of rows; here it always
-    gets blocks of the same height, the last one padded with zeros.
+    A BLAS matrix product adds in another order for another number of rows, or place among them;
+    so this one is made row by row (twice the time, measured on 1,024 × 64 × 12,101).
 
     Args:
         left: (B, D).
-        right: (D, C).
+        right: (C, D) of the same dtype.
+
+    Returns:
+        (B, C).
     """
-    out = np.empty((len(left), right.shape[1]), np.result_type(left, right))
-    for start in range(0, len(left), ROWS):
-        block = left[start : start + ROWS]
-        if len(block) < ROWS:
-            padded = np.zeros((ROWS, left.shape[1]), left.dtype)
-            padded[: len(block)] = block
-            out[start:] = (padded @ right)[: len(block)]
-        else:
-            np.matmul(block, right, out=out[start : start + ROWS])
+    out = np.empty((len(left), len(right)), left.dtype)
+    for row, vector in enumerate(left):
+        np.dot(right, vector, out=out[row])
     return out

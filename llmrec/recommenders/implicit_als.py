@@ -101,8 +101,7 @@ class ImplicitALS(BaseRecommender):
     def score_all(self, queries: Queries) -> np.ndarray:
         history = binary_matrix(queries.histories, len(self.item_factors))
         users = fold_in(history, self.item_factors, self.alpha, self.regularization)
-        scores = batch_free_product(users, self.item_factors.T.astype(np.float64))
-        return scores.astype(np.float32)
+        return batch_free_product(users.astype(np.float32), self.item_factors)
 
     @property
     def info(self) -> ModelInfo:
