@@ -18,7 +18,7 @@ class T5(TransformerBackbone):
     provides = frozenset({"pooled", "sequence", "token_logits", "generate"})
     tokenizer_kind = "unigram"
     auto_classes: ClassVar[Mapping[str, str]] = {
-        "pooled": "T5EncoderModel",
+        "pooled": "AutoModelForTextEncoding",
         "sequence": "AutoModel",
         "token_logits": "AutoModelForSeq2SeqLM",
         "generate": "AutoModelForSeq2SeqLM",
