@@ -26,8 +26,11 @@ class Chain:
         steps = params["steps"]
         if not steps:
             return [("steps", "a chain needs at least one adapter")]
-        late = [key for key in list(steps)[1:] if steps[key].get("name") == "int8"]
-        return [(f"steps.{key}", "int8 acts while loading: it must come first") for key in late]
+        return [
+            (f"steps.{key}", f"{name} decides about all weights: it must come first")
+            for key, name in [(key, steps[key].get("name")) for key in list(steps)[1:]]
+            if name in ("int8", "full", "frozen")
+        ]
 
     @property
     def trains_base(self) -> bool:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from llmrec.core.errors import ComponentError
 from llmrec.core.extras import require
+
+WEIGHTS = "adapter_model.safetensors"
 
 # Attention projections by architecture; GPT-2 keeps query, key and value in one Conv1D.
 TARGETS: dict[str, list[str]] = {
@@ -78,7 +81,14 @@ class LoRA:
 
     def restore(self, module: Any, folder: Path) -> Any:
         peft = require("peft", "lm", "adapter lora")
-        wrapped = peft.PeftModel.from_pretrained(module, str(folder), is_trainable=True)
+        for name in ("adapter_config.json", WEIGHTS):
+            # peft would look for an absent file on the hub.
+            if not (folder / name).is_file():
+                raise ComponentError(f"the adapter in {folder} cannot be read: {name} is missing")
+        with warnings.catch_warnings():
+            # Weights that are missing are an error below.
+            warnings.filterwarnings("ignore", message="Found missing adapter keys")
+            wrapped = peft.PeftModel.from_pretrained(module, str(folder), is_trainable=True)
         self._assert_present(wrapped, folder)
         return wrapped
 
@@ -92,15 +102,17 @@ class LoRA:
         import torch
         from safetensors.torch import load_file
 
-        stored = load_file(folder / "adapter_model.safetensors")
+        stored = load_file(folder / WEIGHTS)
         present = peft.get_peft_model_state_dict(wrapped)
         wrong = [
             name
-            for name, value in stored.items()
-            if name not in present or not torch.equal(present[name].cpu(), value)
+            for name in sorted({*stored, *present})
+            if name not in present
+            or name not in stored
+            or not torch.equal(present[name].cpu(), stored[name])
         ]
         if wrong or not stored:
             raise ComponentError(
-                f"the adapter in {folder} did not load: {len(wrong)} of {len(stored)} weights are "
+                f"the adapter in {folder} did not load: {len(wrong)} of {len(present)} weights are "
                 f"missing or different{', e.g. ' + wrong[0] if wrong else ''}"
             )
