@@ -7,7 +7,7 @@ from typing import Any, ClassVar, Literal
 
 import numpy as np
 
-from llmrec.core.config import BackboneSpec
+from llmrec.core.config import BackboneSpec, build
 from llmrec.core.extras import require
 from llmrec.core.seeding import derive_seed
 
@@ -58,8 +58,18 @@ class Items:
     def check_options(cls, params: Mapping[str, Any]) -> list[tuple[str, str]]:
         """Return what is wrong between options."""
         found = []
-        if params.get("init", "text") != "random" and params.get("text_encoder") is None:
-            found.append(("text_encoder", "init=text and init=shuffled need a backbone here"))
+        encoder = params.get("text_encoder")
+        if params.get("init", "text") != "random":
+            if encoder is None:
+                found.append(("text_encoder", "init=text and init=shuffled need a backbone here"))
+            elif build("backbone", encoder).weights == "random init":
+                found.append(
+                    (
+                        "text_encoder",
+                        "a randomly initialised backbone knows nothing about the texts; give it a "
+                        "checkpoint, choose name=minilm, or use init=random",
+                    )
+                )
         if params.get("max_length", 100) < 1:
             found.append(("max_length", "must be at least 1"))
         return found
@@ -108,10 +118,14 @@ def principal_components(vectors: np.ndarray, known: np.ndarray, width: int) -> 
     if not len(basis):
         basis = vectors.astype(np.float64)
     mean = basis.mean(0)
-    _, _, directions = np.linalg.svd(basis - mean, full_matrices=False)
-    directions = directions[:width]
+    _, strength, directions = np.linalg.svd(basis - mean, full_matrices=False)
+    # A direction without any spread is arbitrary: it would differ between LAPACKs.
+    rank = int((strength > strength.max(initial=0.0) * 1e-6).sum())
+    directions = directions[: min(width, rank)]
     largest = np.abs(directions).argmax(1)
     directions *= np.sign(directions[np.arange(len(directions)), largest])[:, None]
     components = (vectors - mean) @ directions.T
+    if not rank:
+        return components
     spread = components[known].std() if known.any() else components.std()
     return components / max(float(spread), 1e-12)

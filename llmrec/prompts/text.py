@@ -7,7 +7,7 @@ from typing import Any, ClassVar, Literal
 
 import numpy as np
 
-from llmrec.core.errors import DataError
+from llmrec.core.errors import ConfigError, DataError, Problem
 from llmrec.core.types import Ragged
 
 TEMPLATE = (
@@ -47,16 +47,22 @@ class Text:
         self.question = question
         self.history_length = history_length
         self.max_length = max_length
+        problems = [Problem(key, what) for key, what in self.check_options(vars(self))]
+        if problems:
+            raise ConfigError(problems)
         self._render_history = _compile(template)
         self._render_question = _compile(question)
 
     @classmethod
     def check_options(cls, params: Mapping[str, Any]) -> list[tuple[str, str]]:
-        """Return what is wrong: template syntax, a candidate named in the history's template."""
+        """Return what is wrong: template syntax, names, a candidate in the history's template."""
         found = []
         for key in ("template", "question"):
             if key in params:
                 found += [(key, problem) for problem in _template_problems(params[key])]
+        for key, least in (("history_length", 0), ("max_length", 1)):
+            if params.get(key, least) < least:
+                found.append((key, f"must be at least {least}"))
         if not found and "candidate" in _names(params.get("template", TEMPLATE)):
             found.append(("template", "names the candidate; only the question may"))
         return found
@@ -77,7 +83,7 @@ class Text:
             candidates: (N,) item ids the question is about, or None for no question.
 
         Raises:
-            DataError: if a template names a field that the items lack.
+            DataError: if a template names a field that the items lack, or fails otherwise.
         """
         shown = histories.tail(self.history_length)
         stars = None if ratings is None else ratings.tail(self.history_length)
@@ -127,15 +133,13 @@ def _compile(template: str) -> Any:
 
 
 def _filled(template: Any, **values: Any) -> str:
-    from jinja2 import UndefinedError
-
     try:
         return str(template.render(**values))
-    except UndefinedError as error:
+    except Exception as error:  # whatever an expression of the template may do
         shown = values.get("candidate") or (values["history"] or [{}])[0]
         fields = ", ".join(key for key in shown if key != "rating") or "none"
         raise DataError(
-            f"the prompt template cannot be filled: {error.message}; fields of an item: {fields}"
+            f"the prompt template cannot be filled: {error}; fields of an item: {fields}"
         ) from error
 
 
