@@ -15,7 +15,7 @@ from typing import Any, Literal
 
 import numpy as np
 import torch
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 from torch.utils.data import Dataset as TorchDataset
 from torch.utils.data import Sampler
 from transformers import (
@@ -23,15 +23,19 @@ from transformers import (
     PrinterCallback,
     Trainer,
     TrainerCallback,
+    TrainerState,
     TrainingArguments,
 )
 from transformers.utils import logging as hf_logging
 
 from llmrec.core.errors import ConfigError, Problem, RunError, unknown
+from llmrec.core.files import read_json
 from llmrec.core.protocols import FitContext
 from llmrec.training.net import Net
 
 Validate = Callable[[], Mapping[str, float]]
+
+STATE = "trainer_state.json"
 
 
 @dataclass(frozen=True)
@@ -295,10 +299,14 @@ def train(
         folder = context.folder
         if folder is None:
             folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
-        trainer = _build_trainer(net, lengths, collate, options, validate, context, folder)
         resume = newest_checkpoint(folder) if context.resume else None
-        trainer.train(resume_from_checkpoint=str(resume) if resume else None)
-        state = trainer.state
+        state = None if resume is None else finished_state(resume, options)
+        if state is not None:
+            restore(net, folder / f"checkpoint-{state.best_global_step or state.global_step}")
+        else:
+            trainer = _build_trainer(net, lengths, collate, options, validate, context, folder)
+            trainer.train(resume_from_checkpoint=str(resume) if resume else None)
+            state = trainer.state
     net.eval()
     best = state.best_metric if validate is not None else math.nan
     per_epoch = state.max_steps / options.epochs
@@ -378,8 +386,44 @@ def _build_trainer(
 
 def newest_checkpoint(folder: Path) -> Path | None:
     """Return the newest complete checkpoint: the trainer's state is the last file written."""
-    found = [path.parent for path in Path(folder).glob("checkpoint-*/trainer_state.json")]
+    found = [path.parent for path in Path(folder).glob(f"checkpoint-*/{STATE}") if _readable(path)]
     return max(found, key=lambda path: int(path.name.partition("-")[2]), default=None)
+
+
+def _readable(path: Path) -> bool:
+    try:
+        read_json(path)
+    except RunError:  # the process died while it wrote the file
+        return False
+    return True
+
+
+def finished_state(checkpoint: Path, options: TrainingOptions) -> TrainerState | None:
+    """Return the state of a training that had ended when its last checkpoint was written.
+
+    None if it had not ended. The trainer itself forgets, when it resumes, that it stopped early.
+    """
+    state = TrainerState.load_from_json(str(checkpoint / STATE))
+    stopping = state.stateful_callbacks.get(EarlyStoppingCallback.__name__, {})
+    waited = stopping.get("attributes", {}).get("early_stopping_patience_counter", 0)
+    patience = options.early_stopping_patience
+    ended = state.global_step >= state.max_steps or (patience is not None and waited >= patience)
+    return state if ended else None
+
+
+def restore(net: Net, checkpoint: Path) -> None:
+    """Put the trainable weights of a checkpoint into a net.
+
+    Raises:
+        RunError: if they are not there, or are of another model.
+    """
+    file = checkpoint / "model.safetensors"
+    if not file.is_file():
+        raise RunError(f"cannot resume: {file} is missing; start again without resume")
+    stored = load_file(file)
+    if set(stored) != set(trainable_state(net)):
+        raise RunError(f"cannot resume: {checkpoint} is of another model")
+    net.load_state_dict(stored, strict=False)
 
 
 @contextlib.contextmanager
