@@ -230,8 +230,6 @@ def training_batches(
 
         assert assembled.net.tokens is not None
         window_batches = ItemBatches(assembled.net.tokens, owner._prompt.max_length + 1)
-        if assembled.net.backbone.direction != "causal":
-            examples = windows(train_side, owner._prompt.max_length)
         return examples.lengths, sequences
     examples = positions(
         train_side,
@@ -449,7 +447,9 @@ def tokenised_identifiers(
         )
     texts = [" " + record[head.identifier] for record in catalogue]
     rows = tokenizer(texts, add_special_tokens=False)["input_ids"]
-    return [row[: head.max_identifier_length] for row in rows]
+    # A title that spells the end token would close its identifier too early.
+    end = tokenizer.eos_token_id
+    return [[token for token in row if token != end][: head.max_identifier_length] for row in rows]
 
 
 def first_token(tokenizer: Any, text: str) -> int:

@@ -9,14 +9,14 @@ from typing import Any, Literal, Self
 import numpy as np
 
 from llmrec.core.config import AdapterSpec, BackboneSpec, HeadSpec, PromptSpec, build
-from llmrec.core.errors import ConfigError, DataError, LlmrecError, Problem
+from llmrec.core.errors import ConfigError, DataError, LlmrecError, Problem, RunError
 from llmrec.core.extras import require
 from llmrec.core.files import read_json, write_json
 from llmrec.core.memory import tune_allocator
 from llmrec.core.protocols import NO_CONTEXT, FitContext, ModelInfo, Task
 from llmrec.core.seeding import derive_seed
 from llmrec.core.types import Dataset, Queries, make_queries
-from llmrec.recommenders.base import BaseRecommender
+from llmrec.recommenders.base import BaseRecommender, below
 
 FULL: AdapterSpec = {"name": "full"}
 
@@ -105,9 +105,17 @@ class LanguageModel(BaseRecommender):
     def check_options(cls, params: Mapping[str, Any]) -> list[tuple[str, str]]:
         """Return what does not fit together: nothing is loaded for it."""
         found: list[tuple[str, str]] = []
-        for key in ("epochs", "batch_size", "gradient_accumulation_steps", "score_batch_size"):
-            if params.get(key, 1) < 1:
-                found.append((key, "must be at least 1"))
+        found += below(
+            params,
+            epochs=1,
+            batch_size=1,
+            gradient_accumulation_steps=1,
+            early_stopping_patience=1,
+            examples_per_user=1,
+            validation_queries=1,
+            score_batch_size=1,
+            weight_decay=0,
+        )
         if params.get("learning_rate", 1.0) <= 0:
             found.append(("learning_rate", "must be above 0"))
         if not 0 <= params.get("warmup_share", 0.0) < 1:
@@ -164,9 +172,12 @@ class LanguageModel(BaseRecommender):
     def score_all(self, queries: Queries) -> np.ndarray:
         return self.score(queries)
 
-    def score(self, queries: Queries, items: np.ndarray | None = None) -> np.ndarray:
+    def require_fitted(self) -> None:
         if self._model is None:
-            raise LlmrecError("this language model is not fitted; call fit or load first")
+            raise RunError("this language model is not fitted yet: call fit first, or load")
+
+    def score(self, queries: Queries, items: np.ndarray | None = None) -> np.ndarray:
+        self.require_fitted()
         from llmrec.recommenders.scoring import score
 
         return score(self._model, queries, items, self.score_batch_size)
