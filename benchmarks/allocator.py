@@ -1,0 +1,117 @@
+"""The same training run with glibc's allocator as it is and as llmrec sets it up.
+
+    python benchmarks/allocator.py [--rounds 3] [--items 12101] [--steps 10]
+
+Each measurement is a process of its own; the two kinds take turns. A step is that of the language
+model with item tokens: a tiny GPT-2, logits over the whole catalogue at every position, AdamW. The
+final loss of both kinds has to be the same to the last bit. 12,101 items are those of Amazon Beauty.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import resource
+import statistics
+import subprocess
+import sys
+import time
+
+KINDS = {"default": "0", "llmrec": "1"}
+BATCH, LENGTH = 16, 100
+
+
+def train(n_items: int, n_steps: int) -> dict[str, float | str]:
+    """Train in this process; return seconds, minor page faults and the final loss."""
+    import numpy as np
+    import torch
+
+    from llmrec.backbones.gpt2 import GPT2
+    from llmrec.core.memory import tune_allocator
+    from llmrec.heads.classification import Classification
+    from llmrec.prompts.items import Items
+    from llmrec.training.net import Net
+
+    tuned = tune_allocator()
+    torch.manual_seed(0)
+    backbone, prompt, head = GPT2(), Items(init="random"), Classification()
+    model = backbone.load("sequence")
+    width = backbone.width(model)
+    tokens = prompt.build(prompt.table(n_items, width, None, np.ones(n_items, bool)), None)
+    module = head.build(width, n_items, True, {"mean": 0.0, "std": 1.0})
+    net = Net(backbone, model, module, tokens, "sequence").train()
+    optimizer = torch.optim.AdamW(net.parameters(), lr=1e-3)
+    items = torch.randint(n_items, (n_steps + 1, BATCH, LENGTH))
+    mask = torch.ones(BATCH, LENGTH, dtype=torch.bool)
+
+    def step(number: int) -> float:
+        loss = net(items=items[number], mask=mask)["loss"]
+        loss.backward()
+        optimizer.step()
+        optimizer.zero_grad()
+        return float(loss.detach())
+
+    step(n_steps)  # the first step also imports and plans
+    before, start = faults(), time.perf_counter()
+    for number in range(n_steps):
+        loss = step(number)
+    seconds = time.perf_counter() - start
+    return {
+        "seconds": seconds,
+        "faults": faults() - before,
+        "loss": loss.hex(),
+        "tuned": str(tuned),
+    }
+
+
+def faults() -> int:
+    """Return the minor page faults of this process so far."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+
+
+def measure(kind: str, words: list[str]) -> dict[str, float | str]:
+    """Train in a child process of one kind."""
+    unset = ("MALLOC_MMAP_THRESHOLD_", "MALLOC_TRIM_THRESHOLD_", "THP_MEM_ALLOC_ENABLE")
+    environment = {key: value for key, value in os.environ.items() if key not in unset}
+    environment["LLMREC_MALLOC"] = KINDS[kind]
+    command = [sys.executable, __file__, "--child", *words]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise SystemExit(done.stderr)
+    found: dict[str, float | str] = json.loads(done.stdout.splitlines()[-1])
+    assert found["tuned"] == str(kind == "llmrec"), "the allocator was not set up as asked"
+    return found
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--items", type=int, default=12_101)
+    parser.add_argument("--steps", type=int, default=10)
+    parser.add_argument("--child", action="store_true", help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    if options.child:
+        print(json.dumps(train(options.items, options.steps)))
+        return
+    print(f"{options.steps} steps of {BATCH} × {LENGTH} items, catalogue of {options.items:,}")
+    print("load of the machine at the start:", *(f"{load:.1f}" for load in os.getloadavg()))
+    words = ["--items", str(options.items), "--steps", str(options.steps)]
+    found: dict[str, list[dict[str, float | str]]] = {kind: [] for kind in KINDS}
+    print(f"{'round':>5}  {'allocator':<9}  {'seconds':>8}  {'page faults':>12}")
+    for number in range(1, options.rounds + 1):
+        for kind in KINDS:
+            one = measure(kind, words)
+            found[kind].append(one)
+            print(f"{number:>5}  {kind:<9}  {one['seconds']:8.2f}  {one['faults']:12,}", flush=True)
+    losses = {one["loss"] for ones in found.values() for one in ones}
+    assert len(losses) == 1, f"the losses differ: {losses}"
+    before, after = (
+        statistics.median(float(one["seconds"]) for one in found[kind]) for kind in KINDS
+    )
+    print(f"median {before:.2f} s and {after:.2f} s: {before / after:.1f} times faster")
+    print(f"final loss of all runs: {float.fromhex(str(losses.pop())):.6f}, the same bits")
+
+
+if __name__ == "__main__":
+    main()
