@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -111,9 +111,10 @@ def show_text(name: str) -> str:
         lines.append("  none")
     used = sorted(_users(kind, name))
     lines += ["", f"Configs: {', '.join(used) or 'none'}"]
-    files = [file for file in used if file.rpartition("/")[0] == GROUP_OF[kind]]
+    files = [file.rpartition("/")[2] for file in used if file.rpartition("/")[0] == GROUP_OF[kind]]
     if files and kind != "metric":
-        lines.append(f"Choose it: llmrec run {GROUP_OF[kind]}={files[0].rpartition('/')[2]}")
+        file = name if name in files else files[0]
+        lines.append(f"Choose it: llmrec run {GROUP_OF[kind]}={file}")
     return "\n".join(lines)
 
 
@@ -135,29 +136,38 @@ def _source(cls: type) -> str:
         return "(no source file)"
 
 
-def _users(kind: str, name: str) -> Iterator[str]:
-    """Yield the config files that name a component, or choose its file in their defaults."""
+def _users(kind: str, name: str) -> set[str]:
+    """Return the config files that name a component, or choose such a file in their defaults."""
     group = GROUP_OF[kind]
     files = {file: read_yaml(path) for file, path in config_files().items()}
     own = {
         file
         for file, content in files.items()
-        if file.rpartition("/")[0] == group and content.get("name") == name
+        if file.rpartition("/")[0] == group and _names(content, name)
     }
-    for file, content in files.items():
-        if kind == "metric":
-            used = _has_metric(content, name)
-        else:
-            used = file in own or bool(_chosen(file, content) & own)
-        if used:
-            yield file
+    if kind == "metric":
+        return {file for file, content in files.items() if _has_metric(content, name)}
+    using: set[str] = set()
+    found = own
+    while found - using:
+        using |= found
+        found = {file for file, content in files.items() if _chosen(file, content) & using}
+    return using
+
+
+def _names(node: Any, name: str) -> bool:
+    """Whether a config names a component, itself or in a part of it."""
+    if isinstance(node, Mapping):
+        return node.get("name") == name or any(_names(value, name) for value in node.values())
+    return False
 
 
 def _chosen(file: str, content: Mapping[str, Any]) -> set[str]:
     """Return the config files that a defaults list chooses, by name below the config folder."""
     chosen = set()
     for entry in content.get("defaults", []):
-        if not isinstance(entry, Mapping):
+        if isinstance(entry, str):
+            chosen.add(f"{file.rpartition('/')[0]}/{entry}")
             continue
         for key, value in entry.items():
             group = str(key).removeprefix("override ").removeprefix("optional ").partition("@")[0]

@@ -150,6 +150,10 @@ def test_show(llmrec_command: Command) -> None:
     assert "split/leave_one_out" in out
     assert "llmrec run split=leave_one_out" in out
     assert "evaluation/ranking" in llmrec_command("show", "metric/ndcg")[1]
+    used = llmrec_command("show", "language_model")[1].partition("Configs: ")[2]
+    assert "model/gpt2_items" in used  # it builds on model/language_model
+    assert "experiment/quickstart" in used  # which chooses that
+    assert "Choose it: llmrec run model=language_model" in used
 
 
 def test_show_an_unknown_or_ambiguous_name(
@@ -211,6 +215,9 @@ def test_run_reports_all_problems_of_the_config_at_once(llmrec_command: Command)
             "does not serve the task rating",
         ),
         ([], "nothing to compare"),
+        (["model=language_model", "model/head=generative"], "model.head: generates titles"),
+        (["model=language_model", "model/backbone=brt"], 'did you mean "bert"'),
+        (["model=gpt2_items", "model.epochs=0"], "model.epochs: "),
         (["data=csv", "model=ease"], "data.interactions: a value is needed"),
         (["--multirun", "model=ease,popularity", "folder=x"], "set hydra.sweep.dir"),
     ],
