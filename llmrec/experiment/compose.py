@@ -31,7 +31,8 @@ def prepare_overrides(overrides: Sequence[str]) -> list[str]:
 
     A dotted ``key=value`` becomes ``++key=value``: the constructor's signature decides what may
     be set, not what a YAML file happens to list; a wrong key is then found with all other
-    problems, by our own check.
+    problems, by our own check. At the place of a component, ``model.backbone=bert`` means the
+    group ``model/backbone=bert`` (names of W&B sweep parameters may not hold a slash).
 
     Raises:
         ConfigError: with every override that would not do what it seems to.
@@ -53,14 +54,31 @@ def _widened(override: str) -> str:
     prefix, key, value = _split(override)
     plain = not prefix and value is not None and "." in key
     if plain and "@" not in key and "/" not in key and not key.startswith("hydra."):
+        if _is_choice(key, value or ""):
+            return f"{_by_group(key)}={value}"
         return f"++{override}"
     return override
 
 
+def _is_choice(key: str, value: str) -> bool:
+    """Whether a word is given to the place of a component, which its group fills."""
+    group = _by_group(key).partition("@")[0]
+    word = re.fullmatch(r"[\w.+,-]+", value) is not None and value != "null"
+    return word and (config_folder() / group).is_dir()
+
+
 def _mistakes(override: str) -> list[Problem]:
-    _, key, value = _split(override)
+    prefix, key, value = _split(override)
     if value is None or key.startswith("hydra"):
         return []
+    if not prefix and "." in key and re.match(r"\{.*\bname *:", value) and _is_choice(key, "x"):
+        return [
+            Problem(
+                override,
+                "would keep the options of the component that is there; write "
+                f"{_by_group(key)}=NAME and its options one by one",
+            )
+        ]
     if key.endswith(".name") and "@" not in key and "/" not in key:
         return [
             Problem(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import re
 from collections.abc import Iterator, Mapping
 from functools import cache
 from pathlib import Path
@@ -185,7 +186,8 @@ def test_a_sweep_has_what_wandb_asks_for(file: str) -> None:
     assert sweep["command"][:3] == ["${env}", "llmrec", "run"]
     assert sweep["command"][-1] == "${args_no_hyphens}"
     assert "program" in sweep
-    for parameter in sweep["parameters"].values():
+    for name, parameter in sweep["parameters"].items():
+        assert re.fullmatch(r"[A-Za-z_][A-Za-z0-9_.-]*", name), "W&B's own rule for names"
         assert "None" not in _values(parameter)
 
 

@@ -60,6 +60,30 @@ def test_the_model_slot_takes_any_recommender_and_its_parts(folder: Path) -> Non
     assert composed["model"] == {"name": "lm", "epochs": 3, "backbone": {"name": "gpt2"}}
 
 
+def test_a_word_at_the_place_of_a_component_chooses_by_group(folder: Path) -> None:
+    """W&B allows no slash in the name of a sweep's parameter."""
+    assert prepare_overrides(
+        ["model.backbone=bert,t5", "models.lm.backbone=gpt2", "models.ease=lm", "ensembles.x=mean"]
+    ) == [
+        "model/backbone=bert,t5",
+        "model/backbone@models.lm.backbone=gpt2",
+        "model@models.ease=lm",
+        "ensemble@ensembles.x=mean",
+    ]
+    composed = compose_config(["models.lm.backbone=gpt2", "models.ease=lm"], folder=folder)
+    assert composed["models"]["lm"]["backbone"] == {"name": "gpt2"}
+    assert "regularization" not in composed["models"]["ease"]
+
+
+def test_a_mapping_at_the_place_of_a_component_is_refused() -> None:
+    with pytest.raises(ConfigError, match="write model/backbone=NAME"):
+        prepare_overrides(["model.backbone={size: mini, name: gpt2}"])
+    assert prepare_overrides(["model.prompt.text_encoder={name: minilm}", "label=x"]) == [
+        "++model.prompt.text_encoder={name: minilm}",
+        "label=x",
+    ]
+
+
 def test_an_option_that_no_file_mentions_can_be_set(folder: Path) -> None:
     composed = compose_config(["models.lm.backbone.layers=2", "data.extra=x"], folder=folder)
     assert composed["models"]["lm"]["backbone"]["layers"] == 2
