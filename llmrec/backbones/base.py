@@ -42,6 +42,9 @@ SIZES: dict[str, Size] = {
 class TransformerBackbone:
     """Base of the backbones that transformers implements; a subclass names its classes.
 
+    `auto_classes` names transformers' class for each need, and `dropouts` the config values that
+    the options `dropout` and `attention_dropout` set.
+
     With `checkpoint` (a hub name or a local folder) weights, tokenizer and sizes come from there,
     and `size`, `hidden_size`, `n_layers`, `n_heads`, `max_positions` and `vocabulary_size` are not
     used. Without one the model starts at random and its tokenizer is trained on training texts.
@@ -68,6 +71,7 @@ class TransformerBackbone:
     provides: ClassVar[frozenset[Needs]]
     tokenizer_kind: ClassVar[TokenizerKind]
     auto_classes: ClassVar[Mapping[str, str]]
+    dropouts: ClassVar[Mapping[str, str]] = {}
     pooling_default: ClassVar[Pooling] = "mean"
 
     def __init__(
@@ -108,6 +112,12 @@ class TransformerBackbone:
         width = params.get("hidden_size") or size.hidden_size
         heads = params.get("n_heads") or size.n_heads
         found = []
+        if params.get("checkpoint") is not None:
+            found += [
+                (key, "is that of the checkpoint; leave it null, or leave checkpoint null")
+                for key in ("hidden_size", "n_layers", "n_heads", "feedforward_size")
+                if params.get(key) is not None
+            ]
         if width % heads:
             found.append(("hidden_size", f"{width} must be a multiple of n_heads ({heads})"))
         found += [
@@ -203,7 +213,8 @@ class TransformerBackbone:
 
     def config_overrides(self, needs: Needs) -> dict[str, Any]:  # noqa: ARG002
         """Return config values set on any model, pretrained or not."""
-        return {"use_cache": False}
+        dropout = {name: getattr(self, option) for name, option in self.dropouts.items()}
+        return {"use_cache": False, **dropout}
 
     def _check_model_type(self, model_type: str, place: Any) -> None:
         if model_type not in self.model_types:

@@ -25,6 +25,11 @@ class BERT(TransformerBackbone):
         "token_logits": "AutoModelForMaskedLM",
     }
 
+    dropouts: ClassVar[Mapping[str, str]] = {
+        "hidden_dropout_prob": "dropout",
+        "attention_probs_dropout_prob": "attention_dropout",
+    }
+
     def random_config(self, vocabulary_size: int, special: Mapping[str, int | None]) -> Any:
         from transformers import BertConfig
 
@@ -36,8 +41,6 @@ class BERT(TransformerBackbone):
             num_hidden_layers=n_layers,
             num_attention_heads=heads,
             intermediate_size=self.feedforward,
-            hidden_dropout_prob=self.dropout,
-            attention_probs_dropout_prob=self.attention_dropout,
             initializer_range=self.initializer_range,
             pad_token_id=special.get("pad_token_id") or 0,
         )

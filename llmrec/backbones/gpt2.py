@@ -23,6 +23,11 @@ class GPT2(TransformerBackbone):
         "token_logits": "AutoModelForCausalLM",
         "generate": "AutoModelForCausalLM",
     }
+    dropouts: ClassVar[Mapping[str, str]] = {
+        "resid_pdrop": "dropout",
+        "embd_pdrop": "dropout",
+        "attn_pdrop": "attention_dropout",
+    }
     pooling_default = "last"
 
     def random_config(self, vocabulary_size: int, special: Mapping[str, int | None]) -> Any:
@@ -38,9 +43,6 @@ class GPT2(TransformerBackbone):
             n_inner=self.feedforward,
             n_layer=n_layers,
             n_head=heads,
-            resid_pdrop=self.dropout,
-            embd_pdrop=self.dropout,
-            attn_pdrop=self.attention_dropout,
             initializer_range=self.initializer_range,
             bos_token_id=special.get("bos_token_id"),
             eos_token_id=special.get("eos_token_id"),

@@ -24,6 +24,8 @@ class T5(TransformerBackbone):
         "generate": "AutoModelForSeq2SeqLM",
     }
 
+    dropouts: ClassVar[Mapping[str, str]] = {"dropout_rate": "dropout"}
+
     def random_config(self, vocabulary_size: int, special: Mapping[str, int | None]) -> Any:
         from transformers import T5Config
 
@@ -37,7 +39,6 @@ class T5(TransformerBackbone):
             num_layers=n_layers,
             num_decoder_layers=n_layers,
             num_heads=heads,
-            dropout_rate=self.dropout,
             initializer_factor=self.initializer_range / 0.02,
             pad_token_id=pad,
             eos_token_id=special.get("eos_token_id"),
@@ -47,7 +48,17 @@ class T5(TransformerBackbone):
 
     def config_overrides(self, needs: Needs) -> dict[str, Any]:
         # A generating T5 keeps its cache: one encoder pass serves all steps of the decoder.
-        return {} if needs == "generate" else {"use_cache": False}
+        return {**super().config_overrides(needs), "use_cache": needs == "generate"}
+
+    def load(self, needs: Needs, **options: Any) -> Any:
+        from transformers.models.t5.modeling_t5 import T5Attention
+
+        model = super().load(needs, **options)
+        # T5's config has one dropout for everything; that of the attention is set on its layers.
+        for layer in model.modules():
+            if isinstance(layer, T5Attention):
+                layer.dropout = self.attention_dropout
+        return model
 
     def frame(self, tokenizer: Any, needs: Needs) -> tuple[list[int], list[int]]:  # noqa: ARG002
         return [], [tokenizer.eos_token_id]

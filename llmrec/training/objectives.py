@@ -18,8 +18,8 @@ from llmrec.backbones.base import last_states
 from llmrec.prompts.item_tokens import ItemTokens
 
 MASKED_SHARE = 0.3
-LAST_ONLY_SHARE = 0.3
-DECODER_CONTEXT = 10
+LAST_ONLY_SHARE = 0.2
+DECODER_CONTEXT = 5
 LATEST_CUT = 0.5
 
 
