@@ -220,7 +220,8 @@ def _check_tasks(config: Mapping[str, Any]) -> Iterator[Problem]:
         places["model"] = config["model"]
     for where, spec in places.items():
         try:
-            tasks = build("recommender", spec).tasks
+            built = build("recommender", spec)
+            tasks = built.tasks
         except ConfigError as error:
             yield from (
                 Problem(f"{where}.{problem.where}".rstrip("."), problem.what)
@@ -236,3 +237,16 @@ def _check_tasks(config: Mapping[str, Any]) -> Iterator[Problem]:
                 f'recommender "{spec["name"]}" does not serve the task {task} as configured; it '
                 f"serves: {', '.join(sorted(tasks))}",
             )
+        yield from _check_threshold(where, built, config["evaluation"].get("threshold"))
+
+
+def _check_threshold(where: str, built: Any, judged: float | None) -> Iterator[Problem]:
+    """A model must learn likes from the rating from which they are judged."""
+    learned = getattr(built, "threshold", None)
+    if judged is not None and learned is not None and learned != judged:
+        place = f"{where}.head" if hasattr(built, "head") else where
+        yield Problem(
+            f"{place}.threshold",
+            f"learns likes from {learned:g}, but the evaluation judges them from {judged:g}; "
+            "set both to the same rating",
+        )

@@ -136,6 +136,12 @@ class LanguageModel(BaseRecommender):
         return tasks
 
     @property
+    def threshold(self) -> float | None:
+        """The rating from which the head learns a like, None if it learns none."""
+        learns = "preference" in self.tasks
+        return float(self._head.threshold) if learns else None
+
+    @property
     def info(self) -> ModelInfo:
         return ModelInfo(
             family="language_model",
@@ -209,6 +215,11 @@ class LanguageModel(BaseRecommender):
 def misfits(backbone: Any, prompt: Any, head: Any, adapter: Any) -> list[str]:
     """Return why a head cannot work with the other parts; empty if it can."""
     needs = head.needs(prompt.kind)
+    if needs == "sequence" and prompt.use_ratings:
+        return [
+            "predicts the next item from items alone, but prompt.use_ratings=true asks it to read "
+            "ratings; set it to false, or choose a head that judges a candidate"
+        ]
     if prompt.kind == "items" and needs == "generate":
         return [
             "generates titles token by token, but prompt=items gives each item one token, so that "
