@@ -86,6 +86,8 @@ def test_ragged_from_groups_keeps_order_and_empty_rows() -> None:
 def test_the_log_is_sorted_by_time_and_ties_keep_the_order_of_the_file() -> None:
     log = _dataset([(0, 0, 1, 5), (1, 1, 1, 3), (2, 2, 1, 5), (3, 3, 1, 3)]).interactions
     assert log.sorted().item.tolist() == [1, 3, 0, 2]
+    many = _dataset([(0, i, 1, 5 - i % 2) for i in range(200)], n_items=200).interactions
+    assert many.sorted().item.tolist() == [*range(1, 200, 2), *range(0, 200, 2)]
 
 
 def test_select_keeps_the_order_of_events_whatever_the_order_of_rows() -> None:

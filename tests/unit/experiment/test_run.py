@@ -82,7 +82,9 @@ def test_resume_tries_a_failed_model_again_and_leaves_the_others(
     with pytest.raises(FailedModelsError):
         run(config(), folder=tmp_path)
     Fragile.trouble = None
+    judged = (tmp_path / "results" / "first" / "result.json").stat().st_mtime_ns
     comparison = run(config(resume=True), folder=tmp_path)
+    assert (tmp_path / "results" / "first" / "result.json").stat().st_mtime_ns == judged
     assert len(comparison.results) == 2
     assert len(Counting.fits) == 1
     assert [(fit["resume"], fit["checkpoints"]) for fit in Fragile.fits] == [
