@@ -1,7 +1,15 @@
-"""Tokenizers trained offline on training texts: byte-level BPE, WordPiece, Unigram."""
+"""Tokenizers trained offline on training texts: byte-level BPE, WordPiece, Unigram.
+
+The same texts give the same vocabulary. Of the trainers of the tokenizers library only that of BPE
+repeats itself: those of WordPiece and Unigram follow the order of a hash table, which differs from
+one training to the next. So all pieces are found by BPE merges, here on words written in a private
+alphabet that tells the beginning of a word from the rest.
+"""
 
 from __future__ import annotations
 
+import math
+from collections import Counter
 from collections.abc import Sequence
 from typing import Any, Literal
 
@@ -19,6 +27,11 @@ PAD, UNK, BOS, EOS, CLS, SEP, MASK = (
     "[SEP]",
     "[MASK]",
 )
+
+
+SPECIAL = [PAD, UNK, BOS, EOS, CLS, SEP, MASK]
+PRIVATE_USE = 0xF0000
+ROUNDS = 3
 
 
 def train_tokenizer(kind: TokenizerKind, texts: Sequence[str], vocabulary_size: int) -> Any:
@@ -42,35 +55,34 @@ def train_tokenizer(kind: TokenizerKind, texts: Sequence[str], vocabulary_size: 
         )
     tokenizers = require("tokenizers", "lm", "training a tokenizer")
     transformers = require("transformers", "lm", "training a tokenizer")
-    special = [PAD, UNK, BOS, EOS, CLS, SEP, MASK]
-    models, trainers, pre = tokenizers.models, tokenizers.trainers, tokenizers.pre_tokenizers
+    models, pre = tokenizers.models, tokenizers.pre_tokenizers
     if kind == "bpe":
         tokenizer = tokenizers.Tokenizer(models.BPE())
         tokenizer.pre_tokenizer = pre.ByteLevel(add_prefix_space=False)
         tokenizer.decoder = tokenizers.decoders.ByteLevel()
-        trainer = trainers.BpeTrainer(
+        trainer = tokenizers.trainers.BpeTrainer(
             vocab_size=vocabulary_size,
-            special_tokens=special,
+            special_tokens=SPECIAL,
             initial_alphabet=pre.ByteLevel.alphabet(),
             show_progress=False,
         )
+        tokenizer.train_from_iterator(texts, trainer)
     elif kind == "wordpiece":
         tokenizer = tokenizers.Tokenizer(models.WordPiece(unk_token=UNK))
         tokenizer.normalizer = tokenizers.normalizers.BertNormalizer(lowercase=True)
         tokenizer.pre_tokenizer = pre.BertPreTokenizer()
         tokenizer.decoder = tokenizers.decoders.WordPiece()
-        trainer = trainers.WordPieceTrainer(
-            vocab_size=vocabulary_size, special_tokens=special, show_progress=False
-        )
+        pieces = merged_pieces(words_of(tokenizer, texts), vocabulary_size - len(SPECIAL), "##")
+        vocabulary = {piece: number for number, piece in enumerate([*SPECIAL, *pieces])}
+        tokenizer.model = models.WordPiece(vocabulary, unk_token=UNK)
     else:
         tokenizer = tokenizers.Tokenizer(models.Unigram())
         tokenizer.normalizer = tokenizers.normalizers.NFKC()
         tokenizer.pre_tokenizer = pre.Metaspace()
         tokenizer.decoder = tokenizers.decoders.Metaspace()
-        trainer = trainers.UnigramTrainer(
-            vocab_size=vocabulary_size, special_tokens=special, unk_token=UNK, show_progress=False
-        )
-    tokenizer.train_from_iterator(texts, trainer)
+        words = words_of(tokenizer, texts)
+        tokenizer.model = unigram(words, merged_pieces(words, vocabulary_size - len(SPECIAL)))
+    tokenizer.add_special_tokens(SPECIAL)
     return transformers.PreTrainedTokenizerFast(
         tokenizer_object=tokenizer,
         pad_token=PAD,
@@ -83,3 +95,66 @@ def train_tokenizer(kind: TokenizerKind, texts: Sequence[str], vocabulary_size: 
         padding_side="right",
         clean_up_tokenization_spaces=False,
     )
+
+
+def words_of(tokenizer: Any, texts: Sequence[str]) -> Counter[str]:
+    """Return how often each word occurs after the tokenizer's own cleaning and splitting."""
+    words: Counter[str] = Counter()
+    for text in texts:
+        clean = tokenizer.normalizer.normalize_str(text)
+        words.update(word for word, _ in tokenizer.pre_tokenizer.pre_tokenize_str(clean))
+    return words
+
+
+def merged_pieces(words: Counter[str], size: int, mark: str = "") -> list[str]:
+    """Return the pieces that BPE merges make of words: single characters first, then by merge.
+
+    Args:
+        words: how often each occurs.
+        size: how many pieces; all characters are kept even if they are more.
+        mark: put before a piece that does not begin a word (and makes it another piece).
+    """
+    tokenizers = require("tokenizers", "lm", "training a tokenizer")
+    characters = sorted({character for word in words for character in word})
+    number = {character: 2 * i for i, character in enumerate(characters)}
+
+    def private(word: str) -> str:
+        inside = [bool(mark) and place > 0 for place in range(len(word))]
+        codes = [number[character] + shift for character, shift in zip(word, inside, strict=True)]
+        return "".join(chr(PRIVATE_USE + code) for code in codes)
+
+    def public(piece: str) -> str:
+        codes = [ord(character) - PRIVATE_USE for character in piece]
+        return mark * (codes[0] % 2) + "".join(characters[code // 2] for code in codes)
+
+    learner = tokenizers.Tokenizer(tokenizers.models.BPE())
+    learner.pre_tokenizer = tokenizers.pre_tokenizers.WhitespaceSplit()
+    trainer = tokenizers.trainers.BpeTrainer(vocab_size=max(size, 0), show_progress=False)
+    repeated = (" ".join([private(word)] * words[word]) for word in sorted(words))
+    learner.train_from_iterator(repeated, trainer)
+    found = learner.get_vocab()
+    return [public(piece) for piece in sorted(found, key=found.__getitem__)]
+
+
+def unigram(words: Counter[str], pieces: Sequence[str]) -> Any:
+    """Return a Unigram model (Kudo, 2018) of given pieces, fitted by a few rounds of hard EM.
+
+    Each round splits every word in the most probable way and counts the pieces; the first round
+    takes all as equally probable, which means as few pieces as possible.
+    """
+    tokenizers = require("tokenizers", "lm", "training a tokenizer")
+    counts = dict.fromkeys(pieces, 1.0)
+    for _ in range(ROUNDS):
+        model = _unigram_of(tokenizers, counts)
+        counts = dict.fromkeys(pieces, 0.5)
+        for word in sorted(words):
+            for token in model.tokenize(word):
+                counts[token.value] += words[word]
+    return _unigram_of(tokenizers, counts)
+
+
+def _unigram_of(tokenizers: Any, counts: dict[str, float]) -> Any:
+    total = math.log(sum(counts.values()))
+    scores = [(piece, math.log(count) - total) for piece, count in counts.items()]
+    special = [(token, 0.0) for token in SPECIAL]
+    return tokenizers.models.Unigram([*special, *scores], unk_id=SPECIAL.index(UNK))
