@@ -1,0 +1,148 @@
+"""Item tokens: what they start from, and that nothing outside training shapes them."""
+
+from __future__ import annotations
+
+import lm_cases
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from llmrec.core.config import build, check
+from llmrec.prompts.item_tokens import ItemTokens
+from llmrec.prompts.items import Items, principal_components
+
+VECTORS = np.random.default_rng(0).standard_normal((20, 8)).astype(np.float32)
+KNOWN = np.arange(20) < 15
+
+
+
+
+def prompt(init: str, **options) -> Items:
+    made = Items(init="random", **options)
+    made.init = init
+    return made
+
+
+@given(seed=st.integers(0, 5), width=st.integers(1, 12))
+@settings(max_examples=20, deadline=None)
+def test_an_unknown_item_changes_its_own_row_alone(seed: int, width: int) -> None:
+    before = principal_components(VECTORS, KNOWN, width)
+    changed = VECTORS.copy()
+    changed[17] += np.random.default_rng(seed).standard_normal(8) * 3
+    after = principal_components(changed, KNOWN, width)
+    others = np.arange(20) != 17
+    np.testing.assert_array_equal(after[others], before[others])
+    assert not np.allclose(after[17], before[17])
+
+
+def test_components_have_unit_spread_over_known_items() -> None:
+    components = principal_components(VECTORS, KNOWN, 4)
+    assert components.shape == (20, 4)
+    assert components[KNOWN].std() == pytest.approx(1.0)
+    np.testing.assert_allclose(components[KNOWN].mean(0), 0, atol=1e-6)
+
+
+def test_directions_without_spread_are_left_out() -> None:
+    flat = VECTORS.copy()
+    flat[:, 3:] = 1.0
+    assert principal_components(flat, KNOWN, 6).shape == (20, 3)
+    same = np.ones((4, 8), np.float32)
+    assert principal_components(same, np.ones(4, bool), 6).shape == (4, 0)
+
+
+def test_without_known_items_all_count() -> None:
+    nobody = np.zeros(20, bool)
+    np.testing.assert_allclose(
+        principal_components(VECTORS, nobody, 3), principal_components(VECTORS, ~nobody, 3)
+    )
+
+
+def test_the_table_holds_components_first_and_noise_after() -> None:
+    table = prompt("text", scale=0.5).table(20, 12, VECTORS, KNOWN)
+    assert table.shape == (23, 12)
+    assert table.dtype == np.float32
+    np.testing.assert_allclose(
+        table[:20, :8], principal_components(VECTORS, KNOWN, 12) * 0.5, rtol=1e-5
+    )
+    assert (table[:, 8:].std(0) > 0).all()  # no dead columns
+    assert table[20:].std() == pytest.approx(0.5, rel=0.5)
+
+
+def test_shuffled_gives_each_item_the_text_of_another_once() -> None:
+    text = prompt("text", seed=3).table(20, 8, VECTORS, KNOWN)[:20]
+    shuffled = prompt("shuffled", seed=3).table(20, 8, VECTORS, KNOWN)[:20]
+    other = prompt("shuffled", seed=4).table(20, 8, VECTORS, KNOWN)[:20]
+    sources = [np.flatnonzero((text == row).all(1)).item() for row in shuffled]
+    assert sorted(sources) == list(range(20))
+    assert sources != list(range(20))
+    assert not np.array_equal(shuffled, other)
+
+
+def test_random_follows_scale_and_seed_and_ignores_text() -> None:
+    first = prompt("random", scale=0.02, seed=1).table(500, 16, None, np.ones(500, bool))
+    again = prompt("random", scale=0.02, seed=1).table(500, 16, None, np.ones(500, bool))
+    other = prompt("random", scale=0.02, seed=2).table(500, 16, None, np.ones(500, bool))
+    np.testing.assert_array_equal(first, again)
+    assert not np.array_equal(first, other)
+    assert first.std() == pytest.approx(0.02, rel=0.05)
+
+
+@pytest.mark.parametrize("init", ["text", "shuffled"])
+def test_text_needs_an_encoder_that_knows_words(init: str) -> None:
+    (problem,) = check("prompt", {"name": "items", "init": init})
+    assert problem.where == "text_encoder"
+    untrained = {"name": "items", "init": init, "text_encoder": lm_cases.backbone("bert")}
+    (problem,) = check("prompt", untrained)
+    assert "knows nothing about the texts" in problem.what
+    assert check("prompt", {**untrained, "init": "random"}) == []
+    assert check("prompt", {**untrained, "text_encoder": {"name": "minilm"}}) == []
+
+
+def test_ratings_have_embeddings_of_their_own() -> None:
+    table = np.zeros((6, 4), np.float32)
+    module = ItemTokens(table, np.array([1.0, 3.0, 5.0], np.float32))
+    with torch.no_grad():
+        module.ratings += torch.arange(4.0)[:, None]
+    stars = torch.tensor([[1.0, 3.0, 5.0, 2.0, 9.0, float("nan")]])
+    with torch.no_grad():
+        shown = module(torch.zeros(1, 6, dtype=torch.long), stars)[0, :, 0]
+    assert shown.tolist() == [0.0, 1.0, 2.0, 1.0, 2.0, 3.0]
+
+
+def test_ratings_are_read_only_where_asked_for() -> None:
+    stars = np.array([1.0, 5.0], np.float32)
+    table = np.zeros((6, 4), np.float32)
+    assert Items(init="random").build(table, stars).ratings is None
+    assert Items(init="random", use_ratings=True).build(table, None).ratings is None
+    assert Items(init="random", use_ratings=True).build(table, stars).ratings.shape == (3, 4)
+
+
+def test_a_rating_of_the_history_changes_the_prediction() -> None:
+    split = lm_cases.split()
+    spec = lm_cases.spec(head="rating", parts={"prompt": {"use_ratings": True}}, epochs=4)
+    model = build("recommender", {**spec, "learning_rate": 0.05}, seed=0)
+    model.fit(split.train, split.valid)
+    queries = lm_cases.queries()
+    before = model.score(queries)
+    other = queries.ratings.with_values(6 - queries.ratings.values)
+    changed = model.score(type(queries)(queries.users, queries.histories, other))
+    assert not np.allclose(before, changed)
+
+
+def test_the_history_is_read_from_its_end() -> None:
+    split = lm_cases.split()
+    model = lm_cases.model(parts={"prompt": {"max_length": 2}}).fit(split.train, split.valid)
+    queries = type(lm_cases.queries()).from_histories([[5, 6, 1, 2], [1, 2], [6, 1, 2], [2, 1]])
+    scores = model.score(queries)
+    np.testing.assert_allclose(scores[0], scores[1], rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(scores[2], scores[1], rtol=1e-5, atol=1e-6)
+    assert not np.allclose(scores[3], scores[1])
+
+
+@pytest.mark.parametrize("name", lm_cases.BACKBONES)
+def test_the_shortest_history_is_one_item(name: str) -> None:
+    split = lm_cases.split()
+    model = lm_cases.model(name, parts={"prompt": {"max_length": 1}}).fit(split.train, split.valid)
+    assert np.isfinite(model.score(lm_cases.queries())).all()
