@@ -119,6 +119,17 @@ def test_a_run_uses_both_by_config_and_by_name(command: Command, tmp_path: Path)
     assert '"week" recommends' in shown
 
 
+def test_its_own_conformance_tests_pass(python: Path) -> None:
+    tests = python.parents[2] / "source" / "tests"
+    words = ["-m", "pytest", "-q", "-p", "no:cacheprovider", "-p", "no:xdist", tests]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    done = subprocess.run(
+        [python, *words], cwd=tests, env=environment, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stdout
+    assert " passed" in done.stdout
+
+
 def test_wrong_options_of_a_plugin_are_found_like_any_other(command: Command) -> None:
     words = ["run", "experiment=none", "data=synthetic", SEARCHPATH, "model=recent_popularity"]
     done = command(*words, "model.half_life=1", "model.half_life_days=-1", check=False)
