@@ -89,6 +89,17 @@ def test_every_command_would_run(page: str, command: str) -> None:
         assert data_spec(options.name, options.options)
 
 
+def test_experiments_that_the_docs_show_compose(tmp_path: Path) -> None:
+    shown = [(page, code) for page in PAGES for code in code_of(page, "yaml")]
+    assert shown
+    for place, (_, code) in enumerate(shown):
+        path = tmp_path / "experiment" / f"shown{place}.yaml"
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(code, encoding="utf-8")
+        own = [f"hydra.searchpath=[file://{tmp_path}]", f"experiment={path.stem}"]
+        check_config(compose_config(own))
+
+
 PYTHON = [
     (name_of(page), number) for page in PAGES for number in range(len(code_of(page, "python")))
 ]
