@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -70,25 +71,34 @@ class LoRA:
             fan_in_fan_out=architecture == "gpt2",
         )
         try:
-            return peft.get_peft_model(module, config)
+            with _without_deprecations():
+                return peft.get_peft_model(module, config)
         except ValueError as error:
             raise ComponentError(
                 f"adapter lora cannot adapt {targets} of a {architecture} backbone: {error}"
             ) from error
 
     def save(self, module: Any, folder: Path) -> None:
-        module.save_pretrained(folder)
+        # Embeddings are never changed, so peft need not ask the hub whether they were.
+        module.save_pretrained(folder, save_embedding_layers=False)
 
     def restore(self, module: Any, folder: Path) -> Any:
         peft = require("peft", "lm", "adapter lora")
+        from safetensors import SafetensorError
+
         for name in ("adapter_config.json", WEIGHTS):
             # peft would look for an absent file on the hub.
             if not (folder / name).is_file():
                 raise ComponentError(f"the adapter in {folder} cannot be read: {name} is missing")
-        with warnings.catch_warnings():
+        with _without_deprecations():
             # Weights that are missing are an error below.
             warnings.filterwarnings("ignore", message="Found missing adapter keys")
-            wrapped = peft.PeftModel.from_pretrained(module, str(folder), is_trainable=True)
+            try:
+                wrapped = peft.PeftModel.from_pretrained(module, str(folder), is_trainable=True)
+            except (OSError, ValueError, RuntimeError, TypeError, SafetensorError) as error:
+                raise ComponentError(
+                    f"the adapter in {folder} does not fit its backbone: {error}"
+                ) from error
         self._assert_present(wrapped, folder)
         return wrapped
 
@@ -103,7 +113,7 @@ class LoRA:
         from safetensors.torch import load_file
 
         stored = load_file(folder / WEIGHTS)
-        present = peft.get_peft_model_state_dict(wrapped)
+        present = peft.get_peft_model_state_dict(wrapped, save_embedding_layers=False)
         wrong = [
             name
             for name in sorted({*stored, *present})
@@ -116,3 +126,11 @@ class LoRA:
                 f"the adapter in {folder} did not load: {len(wrong)} of {len(present)} weights are "
                 f"missing or different{', e.g. ' + wrong[0] if wrong else ''}"
             )
+
+
+@contextlib.contextmanager
+def _without_deprecations() -> Iterator[None]:
+    """Silence what peft is told by transformers: it still asks for a name that has changed."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message=".*is_gradient_checkpointing.*")
+        yield

@@ -225,9 +225,11 @@ class TransformerBackbone:
 
     @contextmanager
     def _readable_errors(self, place: Any) -> Iterator[None]:
+        from safetensors import SafetensorError
+
         try:
             yield
-        except (OSError, ValueError) as error:
+        except (OSError, ValueError, RuntimeError, SafetensorError) as error:
             reason = str(error).strip().partition("\n")[0]
             raise ComponentError(
                 f'backbone "{self.architecture}" cannot load the checkpoint {place} ({reason}). '
