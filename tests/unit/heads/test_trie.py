@@ -8,9 +8,7 @@ from hypothesis import strategies as st
 from llmrec.heads.trie import IdentifierTrie
 
 END = 0
-IDENTIFIERS = st.lists(
-    st.lists(st.integers(1, 4), max_size=4).map(tuple), min_size=1, max_size=12
-)
+IDENTIFIERS = st.lists(st.lists(st.integers(1, 4), max_size=4).map(tuple), min_size=1, max_size=12)
 
 
 def walk(trie: IdentifierTrie) -> list[tuple[int, ...]]:

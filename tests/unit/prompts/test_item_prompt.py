@@ -17,8 +17,6 @@ VECTORS = np.random.default_rng(0).standard_normal((20, 8)).astype(np.float32)
 KNOWN = np.arange(20) < 15
 
 
-
-
 def prompt(init: str, **options) -> Items:
     made = Items(init="random", **options)
     made.init = init

@@ -1,6 +1,5 @@
 """Language models keep the contract of a recommender, and learn from others."""
 
-# ruff: noqa: RUF012  (specs are constants)
 from __future__ import annotations
 
 import lm_cases

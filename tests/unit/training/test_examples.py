@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections import Counter
 
 import lm_cases
@@ -13,11 +14,10 @@ from llmrec.core.types import Dataset
 from llmrec.training.examples import positions, windows
 
 
-
 def numbered(lengths: list[int]) -> Dataset:
     """Return histories in which every interaction has an item of its own."""
     ends = np.cumsum([0, *lengths])
-    rows = [list(range(a, b)) for a, b in zip(ends[:-1], ends[1:], strict=True)]
+    rows = [list(range(a, b)) for a, b in itertools.pairwise(ends)]
     return lm_cases.dataset(rows, n_items=max(1, int(ends[-1])))
 
 
@@ -35,8 +35,8 @@ def test_every_transition_is_in_exactly_one_window(lengths: list[int], width: in
         window = histories[0].tolist()
         assert ratings is None
         assert 2 <= len(window) <= width
-        found.update(zip(window[:-1], window[1:], strict=True))
-    expected = {(a, b) for row in train.histories for a, b in zip(row[:-1], row[1:], strict=True)}
+        found.update(itertools.pairwise(window))
+    expected = {(a, b) for row in train.histories for a, b in itertools.pairwise(row)}
     assert set(found) == expected
     assert set(found.values()) <= {1}
 
@@ -58,9 +58,7 @@ def test_a_history_ends_where_its_target_begins(
     lengths: list[int], length: int, per_user: int | None, with_history: bool
 ) -> None:
     train = numbered(lengths)
-    examples = positions(
-        train, length=length, per_user=per_user, with_history=with_history, seed=3
-    )
+    examples = positions(train, length=length, per_user=per_user, with_history=with_history, seed=3)
     rows, _ = examples.histories(np.arange(len(examples)))
     user_of = np.repeat(np.arange(len(lengths)), lengths)
     asked: Counter[int] = Counter()
