@@ -17,7 +17,7 @@ from llmrec.core.config import Option, check, describe, options_of
 from llmrec.core.registry import registry
 from llmrec.evaluation.options import EvaluationOptions
 from llmrec.experiment.catalogue import GROUP_OF, kinds
-from llmrec.experiment.compose import compose_config, config_folder, options_of_group
+from llmrec.experiment.compose import compose_config, config_folder, options_of_group, read_yaml
 from llmrec.experiment.schema import RunConfig
 
 REFERENCE = Path(__file__).resolve().parents[1] / "docs" / "reference"
@@ -144,9 +144,7 @@ def combinations() -> str:
     parts["backbone"] = [name for name in parts["backbone"] if name in registry("backbone")]
     spec = compose_config(["experiment=none", "data=synthetic", "model=language_model"])["model"]
     specs = {
-        (part, name): compose_config(
-            ["experiment=none", "data=synthetic", "model=language_model", f"model/{part}={name}"]
-        )["model"][part]
+        (part, name): read_yaml(config_folder() / "model" / part / f"{name}.yaml")
         for part, names in parts.items()
         for name in names
     }
