@@ -52,7 +52,8 @@ def _encode(encoder: Any, texts: list[str], batch_size: int, max_length: int) ->
     import torch
 
     tokenizer = encoder.tokenizer(texts)
-    model = encoder.load("pooled", tokenizer=tokenizer)
+    with torch.random.fork_rng():  # weights that a checkpoint lacks are drawn, and not used here
+        model = encoder.load("pooled", tokenizer=tokenizer)
     device = "cuda" if torch.cuda.is_available() else "cpu"
     model = model.to(device).eval()
     rows = tokenizer(texts, truncation=True, max_length=max_length, add_special_tokens=True)

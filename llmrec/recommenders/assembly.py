@@ -367,12 +367,13 @@ def load_assembled(owner: LanguageModel, folder: Path) -> Assembled:
     if (folder / "parts.safetensors").is_file():
         parts = load_file(folder / "parts.safetensors")
     saved = folder / "backbone"
-    model = backbone.load(
-        head.needs(prompt.kind),
-        folder=saved if saved.is_dir() else None,
-        load_options=owner._adapter.load_options(),
-    )
-    model = owner._adapter.restore(model, folder / "adapter")
+    with seeded(derive_seed(owner.seed, "weights")):
+        model = backbone.load(
+            head.needs(prompt.kind),
+            folder=saved if saved.is_dir() else None,
+            load_options=owner._adapter.load_options(),
+        )
+        model = owner._adapter.restore(model, folder / "adapter")
     tokens = None
     if prompt.kind == "items":
         stars = parts.get("tokens.rating_values")
@@ -380,7 +381,9 @@ def load_assembled(owner: LanguageModel, folder: Path) -> Assembled:
             parts["tokens.weight"].numpy(), None if stars is None else stars.numpy()
         )
         tokens.load_state_dict(_below(parts, "tokens."))
-    module = head.build(backbone.width(model), header["n_items"], tokens is not None, NO_RATINGS)
+    with seeded(0):  # drawn, then overwritten
+        width = backbone.width(model)
+        module = head.build(width, header["n_items"], tokens is not None, NO_RATINGS)
     module.load_state_dict(_below(parts, "head."))
     tokenizer = None
     if (folder / "tokenizer").is_dir():

@@ -16,6 +16,7 @@ from llmrec.core.errors import ConfigError, RunError
 from llmrec.core.protocols import FitContext
 from llmrec.heads.modules import NextItem
 from llmrec.recommenders.assembly import assemble, validated
+from llmrec.recommenders.base import load_recommender
 from llmrec.training import trainer as training
 from llmrec.training.trainer import TrainingOptions, check_trainer_arguments
 
@@ -58,13 +59,17 @@ def test_a_seed_decides_every_bit(name: str) -> None:
     ("adapter", "head", "prompt"),
     [("full", "next", "items"), ("lora", "yes_no", "text"), ("frozen", "rating", "text")],
 )
-def test_the_generators_of_the_caller_are_left_alone(adapter: str, head: str, prompt: str) -> None:
+def test_the_generators_of_the_caller_are_left_alone(
+    adapter: str, head: str, prompt: str, tmp_path: Path
+) -> None:
     random.seed(7)
     np.random.seed(7)
     torch.manual_seed(7)
     before = random.getstate(), np.random.get_state(), torch.random.get_rng_state()
     model = fitted(adapter=adapter, head=head, prompt=prompt, epochs=1)
     model.score(lm_cases.queries())
+    model.save(tmp_path / "model")
+    load_recommender(tmp_path / "model")
     assert random.getstate() == before[0]
     assert all(np.array_equal(a, b) for a, b in zip(np.random.get_state(), before[1], strict=True))
     assert torch.equal(torch.random.get_rng_state(), before[2])
