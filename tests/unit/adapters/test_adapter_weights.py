@@ -110,7 +110,7 @@ def test_weights_that_are_missing_or_renamed_are_noticed(
         if harm == "name":
             weights[some.replace("lora_", "lara_")] = value
         save_file(weights, file)
-    with pytest.raises(ComponentError, match="the adapter in .*"):
+    with pytest.raises(ComponentError, match="the adapter in "):
         load_recommender(tmp_path / "model")
 
 
@@ -118,7 +118,7 @@ def test_weights_of_another_shape_are_a_sentence(tmp_path: Path) -> None:
     fitted("lora", epochs=1).save(tmp_path / "model")
     (file,) = (tmp_path / "model/adapter").rglob("adapter_model.safetensors")
     save_file({k: torch.zeros(1, 1) for k in load_file(file)}, file)
-    with pytest.raises(ComponentError, match="the adapter in .*"):
+    with pytest.raises(ComponentError, match="the adapter in "):
         load_recommender(tmp_path / "model")
 
 

@@ -46,7 +46,7 @@ def test_a_template_of_ones_own_sees_fields_and_ratings() -> None:
 
 def test_a_field_that_the_items_lack_is_named_with_those_they_have() -> None:
     text = Text(template="{{ history[0].director }}")
-    with pytest.raises(DataError, match="director.*fields of an item: title, year"):
+    with pytest.raises(DataError, match=r"director.*fields of an item: title, year"):
         text.render(ITEMS, HISTORIES, None, None)
 
 
