@@ -74,9 +74,10 @@ def test_the_lock_of_another_living_process_is_respected(tmp_path: Path) -> None
         "half a lo",
         json.dumps({"pid": os.getpid(), "started": 1.0, "host": socket.gethostname()}),
     ],
+    ids=["half written", "process id used again"],
 )
 def test_a_stale_lock_is_taken_over(tmp_path: Path, content: str) -> None:
-    (tmp_path / LOCK).write_text(content)  # the second: the process id is used again
+    (tmp_path / LOCK).write_text(content)
     with locked(tmp_path):
         assert json.loads((tmp_path / LOCK).read_text())["started"] != 1.0
 
