@@ -9,7 +9,7 @@ from torch import nn
 
 from llmrec.backbones.base import inner
 from llmrec.prompts.item_tokens import ItemTokens
-from llmrec.training.objectives import query_states, training_states
+from llmrec.training.objectives import candidate_states, query_states, training_states
 
 
 class Net(nn.Module):
@@ -75,8 +75,9 @@ class Net(nn.Module):
             return self.backbone.encode(self.model, mask, ids=batch["ids"]).pooled
         if self.needs == "sequence":
             return query_states(self.backbone, self.model, self.tokens, batch["items"], mask)
-        embedded = self.tokens(batch["items"], batch.get("ratings"))
-        return self.backbone.encode(self.model, mask, embeddings=embedded).pooled
+        return candidate_states(
+            self.backbone, self.model, self.tokens, batch["items"], mask, batch.get("ratings")
+        )
 
     def _written(self, batch: dict[str, torch.Tensor]) -> tuple[torch.Tensor, torch.Tensor]:
         """Return logits and ids of the tokens to write: (N, V) and (N,)."""

@@ -56,6 +56,30 @@ def query_states(
     return last_states(states, kept)
 
 
+def candidate_states(
+    backbone: Any,
+    model: Any,
+    tokens: ItemTokens,
+    items: torch.Tensor,
+    mask: torch.Tensor,
+    ratings: torch.Tensor | None,
+) -> torch.Tensor:
+    """Return (B, H): the state at the last item of each row, the candidate that is judged.
+
+    Args:
+        backbone: says its direction.
+        model: the loaded transformers model.
+        tokens: item embeddings.
+        items: (B, L) item ids, right-padded: a history and, at its end, the candidate.
+        mask: (B, L) bool, True for items.
+        ratings: (B, L) ratings of the history, NaN for none, or None.
+    """
+    embedded = tokens(items, ratings)
+    positions = _from_end(mask) if backbone.direction == "bidirectional" else None
+    encoded = backbone.encode(model, mask, embeddings=embedded, positions=positions)
+    return last_states(encoded.tokens, mask)
+
+
 def append(
     items: torch.Tensor, mask: torch.Tensor, token: int
 ) -> tuple[torch.Tensor, torch.Tensor]:
@@ -107,9 +131,14 @@ def _encode_from_end(
     backbone: Any, model: Any, tokens: ItemTokens, items: torch.Tensor, mask: torch.Tensor
 ) -> torch.Tensor:
     """Return (B, L, H) states with positions that count from the last real token."""
-    place = torch.arange(items.shape[1], device=items.device)[None, :]
-    positions = (mask.sum(1, keepdim=True) - 1 - place).clamp(min=0)
+    positions = _from_end(mask)
     return backbone.encode(model, mask, embeddings=tokens(items), positions=positions).tokens
+
+
+def _from_end(mask: torch.Tensor) -> torch.Tensor:
+    """Return (B, L) positions counted from the last real token, which has 0."""
+    place = torch.arange(mask.shape[1], device=mask.device)[None, :]
+    return (mask.sum(1, keepdim=True) - 1 - place).clamp(min=0)
 
 
 def _prefix_to_suffix(
