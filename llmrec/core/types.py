@@ -340,6 +340,7 @@ class Split:
         test: held out for the final numbers.
         protocol: how it was made, as tables quote it, e.g. ``leave-one-out``.
         leaks: what the protocol may leak by construction, in one sentence ("" if nothing).
+        ordered: whether each user's held-out interactions are meant to follow the known ones.
     """
 
     train: Dataset
@@ -347,6 +348,7 @@ class Split:
     test: Dataset
     protocol: str
     leaks: str = ""
+    ordered: bool = True
 
 
 @dataclass(frozen=True, eq=False)

@@ -192,6 +192,7 @@ class RandomKFold:
             part,
             f"random {self.n_folds}-fold, fold {self.fold + 1}",
             "random folds ignore time: training interactions may be later than the test ones",
+            ordered=False,
         )
 
 
@@ -210,9 +211,11 @@ def _nearest_change(time: np.ndarray, place: int) -> int:
     return start if place - start <= stop - place else stop
 
 
-def _parts(dataset: Dataset, part: np.ndarray, protocol: str, leaks: str = "") -> Split:
+def _parts(
+    dataset: Dataset, part: np.ndarray, protocol: str, leaks: str = "", ordered: bool = True
+) -> Split:
     train, valid, test = (dataset.select(part == side) for side in (TRAIN, VALID, TEST))
-    return Split(train, valid, test, protocol, leaks)
+    return Split(train, valid, test, protocol, leaks, ordered)
 
 
 def _construct_check(cls: type, params: Mapping[str, Any]) -> None:
