@@ -22,7 +22,13 @@ def identifiers(table: Table, name: str) -> pl.Series:
         DataError: for an empty one.
     """
     column = table.column(name)
-    _refuse(table, name, column.to_numpy() == "", "is missing")
+    if column.dtype.is_integer() or column.dtype in (pl.Categorical, pl.Enum):
+        column = column.cast(pl.String)
+    if column.dtype != pl.String:
+        raise DataError(
+            f"{table.path}: {name} holds {column.dtype}, but ids are text or whole numbers"
+        )
+    _refuse(table, name, _empty(column), "is missing")
     return column
 
 
@@ -35,12 +41,32 @@ def unique_identifiers(table: Table, name: str) -> pl.Series:
     column = identifiers(table, name)
     again = np.flatnonzero(~column.is_first_distinct().to_numpy())
     if len(again):
-        first = column.index_of(column[int(again[0])])
+        first = int(np.flatnonzero((column == column[int(again[0])]).to_numpy())[0])
         raise DataError(
             f"{table.where(again[0])}: {name} {column[int(again[0])]!r} stands on line "
             f"{table.lines[first]} already; each may have one row"
         )
     return column
+
+
+def dense_ids(table: Table, name: str) -> tuple[pl.Series, np.ndarray]:
+    """Return the distinct external ids of a column in alphabetical order, and (N,) int32 codes.
+
+    Raises:
+        DataError: for a missing one.
+    """
+    column = table.column(name)
+    if not column.dtype.is_integer():
+        column = identifiers(table, name)
+        ids = column.unique().sort()
+        return ids, column.cast(pl.Enum(ids)).to_physical().to_numpy().astype(np.int32)
+    _refuse(table, name, _empty(column), "is missing")
+    values = np.unique(column.unique().to_numpy())
+    words = pl.Series(values).cast(pl.String)
+    place = words.arg_sort()
+    rank = np.empty(len(values), np.int32)
+    rank[place.to_numpy()] = np.arange(len(values), dtype=np.int32)
+    return words.gather(place), rank[np.searchsorted(values, column.to_numpy())]
 
 
 def codes(table: Table, name: str, ids: pl.Series, known_from: str) -> np.ndarray:
@@ -71,8 +97,12 @@ def ratings(table: Table, name: str) -> np.ndarray:
     Raises:
         DataError: for a missing, non-numeric, NaN or infinite one.
     """
-    text = table.column(name).str.strip_chars()
-    _refuse(table, name, text.to_numpy() == "", "is missing")
+    text = table.column(name)
+    if text.dtype == pl.String:
+        text = text.str.strip_chars()
+    elif not (text.dtype.is_numeric() or text.dtype == pl.Boolean):
+        raise DataError(f"{table.path}: {name} holds {text.dtype}, but ratings are numbers")
+    _refuse(table, name, _empty(text), "is missing")
     numbers = text.cast(pl.Float64, strict=False)
     _refuse(table, name, numbers.is_null().to_numpy(), "is not a number")
     with np.errstate(over="ignore"):
@@ -104,10 +134,22 @@ def times(table: Table, name: str) -> Times:
     Raises:
         DataError: for a missing or unreadable one, or for a mixture of units.
     """
-    text = table.column(name).str.strip_chars()
-    _refuse(table, name, text.to_numpy() == "", "is missing")
-    whole = text.cast(pl.Int64, strict=False)
-    numbers = whole if not whole.null_count() else text.cast(pl.Float64, strict=False)
+    text = table.column(name)
+    if text.dtype == pl.String:
+        text = text.str.strip_chars()
+    _refuse(table, name, _empty(text), "is missing")
+    if text.dtype in (pl.Datetime, pl.Date):
+        micro = text.dt.epoch("us").to_numpy()
+        zone = getattr(text.dtype, "time_zone", None) or "UTC"
+        return Times(micro, micro // 10**6, f"{text.dtype.base_type()} of {zone}")
+    numbers = text
+    if text.dtype == pl.String:
+        whole = text.cast(pl.Int64, strict=False)
+        numbers = whole if not whole.null_count() else text.cast(pl.Float64, strict=False)
+    elif not text.dtype.is_numeric():
+        raise DataError(
+            f"{table.path}: {name} holds {text.dtype}, but times are numbers, dates or text"
+        )
     if numbers[0] is None:
         return _iso_times(table, name, text)
     _refuse(table, name, numbers.is_null().to_numpy(), "is not a number as those above")
@@ -142,8 +184,19 @@ def _iso_times(table: Table, name: str, text: pl.Series) -> Times:
 
 
 def strings(column: pl.Series) -> np.ndarray:
-    """Return (N,) object array of str."""
-    return np.array(column.to_list(), dtype=object)
+    """Return (N,) object array of str, "" where a value is missing."""
+    if isinstance(column.dtype, pl.List | pl.Array):
+        column = column.cast(pl.List(pl.String)).list.join(", ", ignore_nulls=True)
+    if column.dtype != pl.String:
+        column = column.cast(pl.String)
+    return np.array(column.fill_null("").to_list(), dtype=object)
+
+
+def _empty(column: pl.Series) -> np.ndarray:
+    missing = column.is_null()
+    if column.dtype == pl.String:
+        missing = missing | (column == "").fill_null(True)
+    return missing.to_numpy()
 
 
 def _refuse(table: Table, name: str, bad: np.ndarray, what: str) -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import csv
+import gzip
+import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,17 +19,19 @@ QUOTE, NEWLINE, RETURN = ord('"'), ord("\n"), ord("\r")
 
 @dataclass(frozen=True, eq=False)
 class Table:
-    """The rows of one file, all values as strings, "" where a field is empty.
+    """The rows of one file, strings ("" where a field is empty) unless the file has types.
 
     Attributes:
-        path: the file, for messages.
-        frame: N rows of strings.
-        lines: (N,) int64 line of the file on which each row starts, counted from 1.
+        path: the file, for messages; of a table in memory a word for it.
+        frame: N rows.
+        lines: (N,) line of the file on which each row starts, counted from 1.
+        unit: what `lines` counts: lines, or rows where a file has none.
     """
 
     path: Path
     frame: pl.DataFrame
-    lines: np.ndarray
+    lines: np.ndarray | range
+    unit: str = "line"
 
     def __len__(self) -> int:
         return self.frame.height
@@ -44,7 +48,7 @@ class Table:
 
     def where(self, row: int) -> str:
         """Return the place of a row in words."""
-        return f"{self.path}, line {self.lines[row]}"
+        return f"{self.path}, {self.unit} {self.lines[row]}"
 
 
 def read_bytes(path: Path) -> bytes:
@@ -61,6 +65,22 @@ def read_bytes(path: Path) -> bytes:
         raise DataError(f"cannot read {path}: {error.strerror or error}") from error
 
 
+def unpacked(path: Path, content: bytes) -> bytes:
+    """Return the content of a file, decompressed if it is gzip (told by its first bytes).
+
+    Raises:
+        DataError: if the gzip stream is cut off or damaged.
+    """
+    if content[:2] != b"\x1f\x8b":
+        return content
+    try:
+        return gzip.decompress(content)
+    except (EOFError, OSError, zlib.error) as error:
+        raise DataError(
+            f"{path} is cut off or damaged ({error}); fetch or compress it again"
+        ) from error
+
+
 def read_table(
     path: Path,
     content: bytes | None = None,
@@ -74,7 +94,7 @@ def read_table(
 
     Args:
         path: the file; only its name is used if `content` is given.
-        content: the bytes of the file, if they are known already.
+        content: the bytes of the file, if they are known already; gzip is unpacked.
         delimiter: one ASCII character.
         quoting: fields may stand in double quotes (RFC 4180) and then hold line breaks.
         encoding: of the text; a byte-order mark is accepted.
@@ -84,7 +104,7 @@ def read_table(
         DataError: for an absent, empty or wrongly encoded file, and for a row that has too few
             or too many fields or a stray quote, with its line.
     """
-    data = _as_utf8(path, read_bytes(path) if content is None else content, encoding)
+    data = as_utf8(path, unpacked(path, read_bytes(path) if content is None else content), encoding)
     data = data.replace(b"\r\n", b"\n").rstrip(b"\n")
     if not data:
         raise DataError(f"{path} is empty")
@@ -109,7 +129,12 @@ def read_table(
     return Table(path, frame, lines)
 
 
-def _as_utf8(path: Path, data: bytes, encoding: str) -> bytes:
+def as_utf8(path: Path, data: bytes, encoding: str = "utf-8") -> bytes:
+    """Return text of any encoding as UTF-8 without a byte-order mark.
+
+    Raises:
+        DataError: with the line of the first byte that does not fit.
+    """
     if encoding.lower().replace("_", "-") not in ("utf-8", "utf8"):
         try:
             return data.decode(encoding).removeprefix("\ufeff").encode()

@@ -20,8 +20,14 @@ from llmrec.experiment.schema import check_config
 
 FILES = config_files()
 KIND_OF = {group: kind for kind, group in GROUP_OF.items() if kind not in ("metric", "combiner")}
-# Values that a file leaves to the user.
-NEEDED = {"data/csv": ["data.interactions=log.csv"]}
+# Values that a file leaves to the user (???) are files.
+NEEDED = {
+    file: [
+        f"{file.partition('/')[0]}.{key}=log.csv"
+        for key in re.findall(r"^(\w+): \?\?\?", text, re.MULTILINE)
+    ]
+    for file, text in ((file, path.read_text("utf-8")) for file, path in FILES.items())
+}
 EXPERIMENTS = [name for name in FILES if name.startswith("experiment/")]
 COMPONENTS = [name for name in FILES if name.rpartition("/")[0] in KIND_OF]
 SWEEPS = [name for name in FILES if name.startswith("sweep/")]

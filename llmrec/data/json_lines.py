@@ -1,0 +1,120 @@
+"""Reading of JSON lines: one object per line, every line kept or refused with its number."""
+
+from __future__ import annotations
+
+import ast
+import io
+import json
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+
+from llmrec.core.errors import DataError, unknown
+from llmrec.data.tables import Table, as_utf8, read_bytes, unpacked
+
+
+def read_json_lines(path: Path, fields: Sequence[str], content: bytes | None = None) -> Table:
+    """Read named fields of the objects of a file as strings, "" where one is null or absent.
+
+    For logs of any size; texts, numbers and true/false become what one would write, anything
+    deeper becomes JSON.
+
+    Args:
+        path: the file, gzip-compressed or not; only its name is used if `content` is given.
+        fields: the keys to read.
+        content: the bytes of the file, if they are known already.
+
+    Raises:
+        DataError: for an absent, empty, cut-off or wrongly encoded file, a line that is not an
+            object, with its number, or a field that no line has.
+    """
+    data = _text(path, content)
+    n_lines = data.count(b"\n") + 1
+    schema = dict.fromkeys(fields, pl.String)
+    try:
+        frame = pl.read_ndjson(io.BytesIO(data), schema=schema)
+    except pl.exceptions.PolarsError as error:
+        _objects(path, data, json.loads)
+        raise DataError(f"{path} cannot be read: {error}") from error
+    if frame.height != n_lines:
+        _objects(path, data, json.loads)
+        raise DataError(f"{path} has {n_lines} lines, but {frame.height} objects could be read")
+    for name in fields:
+        if frame[name].null_count() == n_lines:
+            present = {key for each in _objects(path, data, json.loads) for key in each}
+            if name not in present:
+                raise DataError(unknown(f"field of {path}", name, present))
+    return Table(path, frame.fill_null(""), range(1, n_lines + 1))
+
+
+def read_objects(
+    path: Path,
+    fields: Sequence[str] | None = None,
+    content: bytes | None = None,
+    *,
+    python_literals: bool = False,
+) -> Table:
+    """Read what a file says about items or users as strings, of whatever shape its fields are.
+
+    Lists become their members joined by ", " (nested ones flattened), objects ``key: value``.
+
+    Args:
+        path: the file, gzip-compressed or not.
+        fields: the keys to read, those that no line has included; None reads all.
+        content: the bytes of the file, if they are known already.
+        python_literals: lines may be Python dictionaries (Amazon 2014) instead of JSON.
+
+    Raises:
+        DataError: as `read_json_lines`.
+    """
+    objects = _objects(path, _text(path, content), _literal if python_literals else json.loads)
+    names = fields or list(dict.fromkeys(key for each in objects for key in each))
+    columns = {name: [_words(each.get(name)) for each in objects] for name in names}
+    frame = pl.DataFrame(columns, schema=dict.fromkeys(names, pl.String))
+    return Table(path, frame, range(1, len(objects) + 1))
+
+
+def _text(path: Path, content: bytes | None) -> bytes:
+    data = as_utf8(path, unpacked(path, read_bytes(path) if content is None else content))
+    data = data.replace(b"\r\n", b"\n").rstrip(b"\n")
+    if not data:
+        raise DataError(f"{path} is empty")
+    return data
+
+
+def _objects(path: Path, data: bytes, parse: Callable[[str], Any]) -> list[dict[str, Any]]:
+    found = []
+    for number, line in enumerate(data.decode().split("\n"), start=1):
+        try:
+            value = parse(line)
+        except (ValueError, SyntaxError, RecursionError) as error:
+            said = getattr(error, "msg", None) or str(error)
+            what = "an empty line" if not line.strip() else f"not a JSON object ({said})"
+            raise DataError(f"{path}, line {number}: {what}") from error
+        if not isinstance(value, dict):
+            raise DataError(
+                f"{path}, line {number}: expected a JSON object such as {{…}}, got {line[:40]!r}"
+            )
+        found.append(value)
+    return found
+
+
+def _literal(line: str) -> Any:
+    try:
+        return json.loads(line)
+    except ValueError:
+        return ast.literal_eval(line)
+
+
+def _words(value: Any) -> str:
+    if value is None:
+        return ""
+    if isinstance(value, str):
+        return value
+    if isinstance(value, list | tuple):
+        return ", ".join(word for word in map(_words, value) if word)
+    if isinstance(value, dict):
+        return ", ".join(f"{key}: {_words(each)}" for key, each in value.items())
+    return json.dumps(value)
