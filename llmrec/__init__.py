@@ -36,6 +36,7 @@ _PUBLIC = {
     "load": "llmrec.experiment.api",
     "load_data": "llmrec.experiment.api",
     "load_run": "llmrec.experiment.store",
+    "load_table": "llmrec.data.typed",
     "recommend": "llmrec.recommenders.base",
     "register": "llmrec.core.registry",
     "run": "llmrec.experiment.run",

@@ -7,6 +7,8 @@ BUILTINS: dict[str, dict[str, str]] = {
         "ml-100k": "llmrec.data.movielens:MovieLens100K",
         "synthetic": "llmrec.data.synthetic:Synthetic",
         "csv": "llmrec.data.delimited:DelimitedFiles",
+        "jsonl": "llmrec.data.typed:JSONLines",
+        "parquet": "llmrec.data.typed:Parquet",
     },
     "split": {
         "leave_one_out": "llmrec.data.splits:LeaveOneOut",
