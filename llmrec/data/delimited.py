@@ -106,7 +106,7 @@ class DelimitedFiles:
         else:
             for key in ("interactions", "items", "users"):
                 path = params.get(key)
-                if path is not None and _suffix(path) not in DELIMITERS:
+                if path is not None and default_delimiter(path) is None:
                     known = ", ".join(DELIMITERS)
                     problems.append(
                         (key, f"{path} ends in none of {known}: set the delimiter as well")
@@ -145,7 +145,7 @@ class DelimitedFiles:
         path = Path(file).expanduser()
         content = read_bytes(path)
         sums[file] = hashlib.sha256(content).hexdigest()
-        delimiter = self.delimiter or DELIMITERS[_suffix(file)]
+        delimiter = self.delimiter or default_delimiter(file) or ","
         quoting = delimiter != "\t" if self.quoting is None else self.quoting
         return read_table(
             path, content, delimiter=delimiter, quoting=quoting, encoding=self.encoding
@@ -157,5 +157,6 @@ def stem(file: str) -> str:
     return Path(file.removesuffix(".gz")).stem
 
 
-def _suffix(file: str) -> str:
-    return Path(file.removesuffix(".gz")).suffix.lower()
+def default_delimiter(file: str) -> str | None:
+    """Return the delimiter that the ending of a file stands for, None if it says nothing."""
+    return DELIMITERS.get(Path(file.removesuffix(".gz")).suffix.lower())

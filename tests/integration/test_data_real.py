@@ -11,6 +11,8 @@ import pytest
 from llmrec.core.config import build
 from llmrec.core.types import Dataset, make_queries
 from llmrec.data.delimited import DelimitedFiles
+from llmrec.data.recbole import RecBole
+from llmrec.data.sequences import Sequences
 from llmrec.data.splits import GlobalTemporal, LeaveOneOut, RandomKFold
 from llmrec.data.transforms import binarized, describe, describe_split
 
@@ -83,12 +85,41 @@ def test_movielens_100k_by_time_and_in_folds(ml100k: Dataset) -> None:
     assert users.tolist() == ml100k.rows_by_user.lengths.tolist()
 
 
-def test_movielens_latest_small_loads_as_csv() -> None:
+def real(name: str) -> Path:
+    """Return the folder of a real data set, or skip the test."""
     if not os.environ.get("LLMREC_DATA"):
-        pytest.skip("LLMREC_DATA names no folder with ml-latest-small/")
-    folder = Path(os.environ["LLMREC_DATA"]) / "ml-latest-small"
+        pytest.skip(f"LLMREC_DATA names no folder with {name}/")
+    folder = Path(os.environ["LLMREC_DATA"]) / name
     if not folder.is_dir():
         pytest.skip(f"there is no {folder}")
+    return folder
+
+
+def test_amazon_beauty_has_the_published_size() -> None:
+    folder = real("amazon-beauty")
+    data = Sequences(
+        interactions=str(folder / "sequences.txt"),
+        items=str(folder / "items.tsv"),
+        item_id="item_id",
+        label="beauty",
+    ).load()
+    assert (data.n_users, data.n_items, len(data)) == (22_363, 12_101, 198_502)
+    assert data.source["items_without_text"] == 12_101 - 12_094
+    assert data.rows_by_user.lengths.min() == data.item_counts.min() == 5
+
+
+def test_amazon_games_in_atomic_files_has_the_published_size() -> None:
+    folder = real("amazon-games")
+    data = RecBole(
+        interactions=str(folder / "games.test.inter"), items=str(folder / "games.item")
+    ).load()
+    assert (data.n_users, data.n_items) == (50_546, 16_859)
+    assert len(data) == 440_264
+    assert data.source["items_without_text"] == 0
+
+
+def test_movielens_latest_small_loads_as_csv() -> None:
+    folder = real("ml-latest-small")
     data = DelimitedFiles(
         interactions=str(folder / "ratings.csv"),
         items=str(folder / "movies.csv"),
