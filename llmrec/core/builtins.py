@@ -9,6 +9,8 @@ BUILTINS: dict[str, dict[str, str]] = {
         "csv": "llmrec.data.delimited:DelimitedFiles",
         "jsonl": "llmrec.data.typed:JSONLines",
         "parquet": "llmrec.data.typed:Parquet",
+        "sequences": "llmrec.data.sequences:Sequences",
+        "recbole": "llmrec.data.recbole:RecBole",
     },
     "split": {
         "leave_one_out": "llmrec.data.splits:LeaveOneOut",
