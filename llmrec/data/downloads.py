@@ -9,16 +9,15 @@ import logging
 import subprocess
 import sys
 import tempfile
-import urllib.request
 import zipfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from http.client import HTTPException
 from pathlib import Path
 from typing import Protocol
 
 from llmrec.core.errors import DataError, RunError
 from llmrec.core.files import atomic_path, cache_folder
+from llmrec.data import resumable
 
 CONNECT_SECONDS = 5
 PIP_SECONDS = 300
@@ -75,23 +74,23 @@ class Origin(Protocol):
 
 @dataclass(frozen=True)
 class Url:
-    """A zip archive on the web."""
+    """A zip archive on the web, known by its SHA-256, or else by the MD5 that its publisher gives.
+
+    What an interrupted download left is kept in the cache, and the next one goes on there.
+    """
 
     name: str
     sha256: str
     members: Mapping[str, str]
+    md5: str = ""
 
     @property
     def file(self) -> str:
         return self.name.rpartition("/")[2]
 
     def fetch(self) -> bytes:
-        try:
-            with urllib.request.urlopen(self.name, timeout=CONNECT_SECONDS) as answer:
-                content: bytes = answer.read()
-        except (OSError, HTTPException) as error:
-            raise DataError(str(getattr(error, "reason", None) or error)) from error
-        return content
+        partial = cache_folder() / "downloads" / f"{self.file}.part"
+        return resumable.fetch(self.name, partial, timeout=CONNECT_SECONDS)
 
 
 @dataclass(frozen=True)
@@ -198,15 +197,19 @@ def _fetched(origin: Origin) -> bytes:
     except OSError as error:
         raise DataError(str(error)) from error
     if not _is(origin, archive):
-        raise DataError("its SHA-256 is not the expected one")
+        kind = "SHA-256" if origin.sha256 else "MD5"
+        raise DataError(f"its {kind} is not the expected one")
     return archive
 
 
 def _is(origin: Origin, archive: bytes) -> bool:
+    if isinstance(origin, Url) and origin.md5 and not origin.sha256:
+        return hashlib.md5(archive, usedforsecurity=False).hexdigest() == origin.md5
     return hashlib.sha256(archive).hexdigest() == origin.sha256
 
 
 def _unpacked(origin: Origin, archive: bytes) -> Files:
     with zipfile.ZipFile(io.BytesIO(archive)) as unpacked:
         contents = {file: unpacked.read(path) for file, path in origin.members.items()}
-    return Files(contents, origin.name, origin.sha256)
+    sha256 = origin.sha256 or hashlib.sha256(archive).hexdigest()
+    return Files(contents, origin.name, sha256)

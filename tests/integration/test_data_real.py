@@ -11,6 +11,7 @@ import pytest
 from llmrec.core.config import build
 from llmrec.core.types import Dataset, make_queries
 from llmrec.data.delimited import DelimitedFiles
+from llmrec.data.grouplens import MovieLens
 from llmrec.data.recbole import RecBole
 from llmrec.data.sequences import Sequences
 from llmrec.data.splits import GlobalTemporal, LeaveOneOut, RandomKFold
@@ -116,6 +117,19 @@ def test_amazon_games_in_atomic_files_has_the_published_size() -> None:
     assert (data.n_users, data.n_items) == (50_546, 16_859)
     assert len(data) == 440_264
     assert data.source["items_without_text"] == 0
+
+
+def test_movielens_latest_small_has_the_published_size() -> None:
+    folder = str(real("ml-latest-small"))
+    data = MovieLens(variant="latest-small", folder=folder, tags=True).load()
+    assert (data.n_users, data.n_items, len(data)) == (610, 9724, 100_836)
+    assert data.source["tags"] + data.source["tags_left_out_for_lack_of_a_rating"] == 3683
+    assert data.source["items_without_text"] == 0
+    assert data.item_texts()[data.item_index("11")] == (
+        "American President, The, 1995, Comedy, Drama, Romance"
+    )
+    everything = MovieLens(variant="latest-small", folder=folder, catalogue="items").load()
+    assert everything.n_items == 9742
 
 
 def test_movielens_latest_small_loads_as_csv() -> None:
