@@ -5,6 +5,7 @@ from __future__ import annotations
 BUILTINS: dict[str, dict[str, str]] = {
     "source": {
         "ml-100k": "llmrec.data.movielens:MovieLens100K",
+        "movielens": "llmrec.data.grouplens:MovieLens",
         "synthetic": "llmrec.data.synthetic:Synthetic",
         "csv": "llmrec.data.delimited:DelimitedFiles",
         "jsonl": "llmrec.data.typed:JSONLines",
