@@ -168,6 +168,13 @@ def times(table: Table, name: str) -> Times:
 
 
 def _iso_times(table: Table, name: str, text: pl.Series) -> Times:
+    unit = "ISO 8601, UTC where no offset is given"
+    if text.str.len_bytes().min() == text.str.len_bytes().max() == 19:  # the usual form, at speed
+        usual = text.str.slice(0, 10) + " " + text.str.slice(11)
+        micro = usual.str.to_datetime("%Y-%m-%d %H:%M:%S", time_unit="us", strict=False)
+        if not micro.null_count() and text.str.slice(10, 1).is_in(["T", " "]).all():
+            exact = micro.to_physical().to_numpy()
+            return Times(exact, exact // 10**6, unit)
     moments = np.empty(len(text), np.int64)
     epoch = datetime(1970, 1, 1, tzinfo=UTC)
     for row, value in enumerate(text.to_list()):
@@ -180,7 +187,7 @@ def _iso_times(table: Table, name: str, text: pl.Series) -> Times:
             ) from error
         since = (moment if moment.tzinfo else moment.replace(tzinfo=UTC)) - epoch
         moments[row] = (since.days * 86_400 + since.seconds) * 10**6 + since.microseconds
-    return Times(moments, moments // 10**6, "ISO 8601, UTC where no offset is given")
+    return Times(moments, moments // 10**6, unit)
 
 
 def strings(column: pl.Series) -> np.ndarray:

@@ -10,6 +10,7 @@ import pytest
 
 from llmrec.core.config import build
 from llmrec.core.types import Dataset, make_queries
+from llmrec.data.amazon import AmazonReviews
 from llmrec.data.delimited import DelimitedFiles
 from llmrec.data.grouplens import MovieLens
 from llmrec.data.recbole import RecBole
@@ -117,6 +118,20 @@ def test_amazon_games_in_atomic_files_has_the_published_size() -> None:
     assert (data.n_users, data.n_items) == (50_546, 16_859)
     assert len(data) == 440_264
     assert data.source["items_without_text"] == 0
+
+
+def test_amazon_gift_cards_have_the_published_size() -> None:
+    folder = real("amazon-gift-cards")
+    data = AmazonReviews(
+        edition="2018",
+        reviews=str(folder / "Gift_Cards_5.json"),
+        metadata=str(folder / "meta_Gift_Cards.json"),
+    ).load()
+    assert data.source["reviews"] == 2972
+    assert (data.n_users, data.n_items) == (458, 148)
+    assert len(data) == 2972 - data.source["duplicates_left_out"] == 2965
+    assert np.count_nonzero(data.interactions.text == "") == 6
+    assert set(data.interactions.rating) == {1, 2, 3, 4, 5}
 
 
 def test_movielens_latest_small_has_the_published_size() -> None:
