@@ -12,6 +12,10 @@ BUILTINS: dict[str, dict[str, str]] = {
         "parquet": "llmrec.data.typed:Parquet",
         "sequences": "llmrec.data.sequences:Sequences",
         "recbole": "llmrec.data.recbole:RecBole",
+        "amazon": "llmrec.data.amazon:AmazonReviews",
+        "yelp": "llmrec.data.yelp:Yelp",
+        "mind": "llmrec.data.mind:MIND",
+        "goodbooks-10k": "llmrec.data.goodbooks:Goodbooks10k",
     },
     "split": {
         "leave_one_out": "llmrec.data.splits:LeaveOneOut",
