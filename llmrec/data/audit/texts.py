@@ -1,0 +1,59 @@
+"""The same (or nearly the same) text on two sides."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+
+from llmrec.data.audit.findings import Finding, Severity
+from llmrec.data.audit.interactions import Sides
+from llmrec.data.duplicates import MIN_WORDS, Pairs, identical_texts, near_duplicates, word_codes
+
+SHOWN, WIDTH = 3, 70
+# Below this share copies are what people do (the same review for two colours of a thing).
+TOLERATED = 0.01
+
+
+def text_findings(sides: Sides) -> Iterator[Finding]:
+    """Yield held-out texts that stand, word for word or nearly so, among the known ones."""
+    known, held = sides.known.interactions.text, sides.held.interactions.text
+    if known is None or held is None:
+        return
+    theirs, ours = [str(text) for text in known], [str(text) for text in held]
+    same = identical_texts(ours, theirs)
+    long = int((word_codes(ours).lengths >= MIN_WORDS).sum())
+    if len(same):
+        yield _finding("identical-text", "stand word for word", sides, same, long)
+    rest = np.setdiff1d(np.arange(len(ours)), same.left)
+    near = near_duplicates([ours[place] for place in rest], theirs)
+    near = Pairs(rest[near.left], near.right, near.similarity)
+    if len(near):
+        yield _finding("near-identical-text", "stand nearly word for word", sides, near, long)
+
+
+def _finding(code: str, how: str, sides: Sides, pairs: Pairs, long: int) -> Finding:
+    severity: Severity = "error" if len(pairs) > TOLERATED * max(long, 1) else "warning"
+    held, known = sides.held.interactions, sides.known.interactions
+    assert held.text is not None
+    assert known.text is not None
+    examples = [
+        f'user {sides.held.user_ids[held.user[a]]}: "{_short(held.text[a])}" like user '
+        f'{sides.known.user_ids[known.user[b]]}: "{_short(known.text[b])}"'
+        for a, b in zip(pairs.left[:SHOWN], pairs.right[:SHOWN], strict=True)
+    ]
+    return Finding(
+        code,
+        severity,
+        sides.name,
+        len(pairs),
+        long,
+        f"held-out texts of {MIN_WORDS} words or more {how} among the known ones; a model that "
+        "reads what users write would recognise them: remove duplicate texts before splitting",
+        tuple(examples),
+    )
+
+
+def _short(text: object) -> str:
+    words = " ".join(str(text).split())
+    return words if len(words) <= WIDTH else words[: WIDTH - 1] + "…"
