@@ -31,6 +31,7 @@ class ComponentOf:
 
 
 SourceSpec = Annotated[Spec, ComponentOf("source")]
+FilterSpec = Annotated[Spec, ComponentOf("filter")]
 SplitterSpec = Annotated[Spec, ComponentOf("split")]
 RecommenderSpec = Annotated[Spec, ComponentOf("recommender")]
 BackboneSpec = Annotated[Spec, ComponentOf("backbone")]
@@ -218,6 +219,21 @@ def build(kind: str, spec: Spec, **supplied: Any) -> Any:
         if key in options and params.get(key) is None:
             params[key] = value
     return cls(**{key: _convert(value, options[key].annotation) for key, value in params.items()})
+
+
+def construct_check(component: Any) -> None:
+    """Apply the rules of a config to a component that is constructed directly.
+
+    Raises:
+        ConfigError: with every problem of its attributes, which have the names of its options.
+    """
+    params = vars(component)
+    problems = check_options(type(component), params)
+    rules = getattr(component, "check_options", None)
+    if rules is not None and not problems:
+        problems = [Problem(key, what) for key, what in rules(params)]
+    if problems:
+        raise ConfigError(problems)
 
 
 def _convert(value: Any, annotation: Any) -> Any:

@@ -75,6 +75,24 @@ class Source(Protocol):
 
 
 @runtime_checkable
+class Filter(Protocol):
+    """Decides which interactions of a data set take part."""
+
+    @property
+    def words(self) -> str:
+        """What it is called in a protocol, e.g. ``5-core``."""
+        ...
+
+    def rows(self, dataset: Dataset) -> np.ndarray:
+        """Return (N,) bool: the interactions that stay.
+
+        Raises:
+            DataError: if the data lacks what it needs (ratings, times, …).
+        """
+        ...
+
+
+@runtime_checkable
 class Splitter(Protocol):
     """Divides a data set into train, validation and test."""
 

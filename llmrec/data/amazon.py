@@ -9,8 +9,8 @@ from typing import Literal
 
 import polars as pl
 
-from llmrec.core.config import check_options
-from llmrec.core.errors import ConfigError, DataError, unknown
+from llmrec.core.config import construct_check
+from llmrec.core.errors import DataError, unknown
 from llmrec.core.types import Dataset
 from llmrec.data.assemble import About, Catalogue, Columns, Duplicates, assemble
 from llmrec.data.delimited import stem
@@ -150,9 +150,7 @@ class AmazonReviews:
         self.catalogue = catalogue
         self.duplicates = duplicates
         self.label = label
-        problems = check_options(type(self), vars(self))
-        if problems:
-            raise ConfigError(problems)
+        construct_check(self)
 
     def load(self) -> Dataset:
         """Return the data set.

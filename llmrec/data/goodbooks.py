@@ -5,8 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
-from llmrec.core.config import check_options
-from llmrec.core.errors import ConfigError
+from llmrec.core.config import construct_check
 from llmrec.core.types import Dataset
 from llmrec.data.assemble import About, Catalogue, Columns, Duplicates, assemble
 from llmrec.data.local import Publisher, content_of, packed
@@ -49,9 +48,7 @@ class Goodbooks10k:
         self.folder = folder
         self.catalogue = catalogue
         self.duplicates = duplicates
-        problems = check_options(type(self), vars(self))
-        if problems:
-            raise ConfigError(problems)
+        construct_check(self)
 
     def load(self) -> Dataset:
         """Return the data set.

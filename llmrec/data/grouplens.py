@@ -10,8 +10,8 @@ from typing import Any, Literal
 import numpy as np
 import polars as pl
 
-from llmrec.core.config import check_options
-from llmrec.core.errors import ConfigError, DataError
+from llmrec.core.config import construct_check
+from llmrec.core.errors import DataError
 from llmrec.core.types import Dataset
 from llmrec.data.assemble import About, Catalogue, Columns, assemble
 from llmrec.data.downloads import Files, Url, dataset_folder, get_files
@@ -162,9 +162,7 @@ class MovieLens:
         self.folder = folder
         self.tags = tags
         self.catalogue = catalogue
-        problems = check_options(type(self), vars(self))
-        if problems:
-            raise ConfigError(problems)
+        construct_check(self)
 
     @staticmethod
     def check_options(params: dict[str, Any]) -> list[tuple[str, str]]:

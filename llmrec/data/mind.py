@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 
-from llmrec.core.config import check_options
-from llmrec.core.errors import ConfigError, DataError
+from llmrec.core.config import construct_check
+from llmrec.core.errors import DataError
 from llmrec.core.types import Dataset
 from llmrec.data.assemble import About, Catalogue, Columns, Duplicates, assemble
 from llmrec.data.local import Publisher, content_of, first_of_each, packed
@@ -55,9 +55,7 @@ class MIND:
         self.history = history
         self.catalogue = catalogue
         self.duplicates = duplicates
-        problems = check_options(type(self), vars(self))
-        if problems:
-            raise ConfigError(problems)
+        construct_check(self)
 
     def load(self) -> Dataset:
         """Return the data set.

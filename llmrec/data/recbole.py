@@ -8,8 +8,8 @@ from pathlib import Path
 
 import polars as pl
 
-from llmrec.core.config import check_options
-from llmrec.core.errors import ConfigError, DataError, unknown
+from llmrec.core.config import construct_check
+from llmrec.core.errors import DataError, unknown
 from llmrec.core.types import Dataset
 from llmrec.data.assemble import Catalogue, Columns, Duplicates, about, assemble
 from llmrec.data.delimited import stem
@@ -77,9 +77,7 @@ class RecBole:
         self.catalogue = catalogue
         self.duplicates = duplicates
         self.label = label
-        problems = check_options(type(self), vars(self))
-        if problems:
-            raise ConfigError(problems)
+        construct_check(self)
 
     def load(self) -> Dataset:
         """Return the data set.

@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from llmrec.core.config import check_options
-from llmrec.core.errors import ConfigError, DataError, Problem
+from llmrec.core.config import construct_check
+from llmrec.core.errors import DataError
 from llmrec.core.types import Dataset
 from llmrec.data.assemble import Catalogue, Columns, Duplicates, about, assemble
 from llmrec.data.delimited import default_delimiter, stem
@@ -55,11 +55,7 @@ class Sequences:
         self.catalogue = catalogue
         self.duplicates = duplicates
         self.label = label
-        problems = check_options(type(self), vars(self)) or [
-            Problem(key, what) for key, what in self.check_options(vars(self))
-        ]
-        if problems:
-            raise ConfigError(problems)
+        construct_check(self)
 
     @staticmethod
     def check_options(params: Mapping[str, Any]) -> list[tuple[str, str]]:

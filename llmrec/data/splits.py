@@ -7,9 +7,10 @@ from typing import Any
 
 import numpy as np
 
-from llmrec.core.config import check_options
-from llmrec.core.errors import ConfigError, DataError, Problem
+from llmrec.core.config import construct_check
+from llmrec.core.errors import DataError
 from llmrec.core.types import Dataset, Split
+from llmrec.data.filters import filter_words
 
 TRAIN, VALID, TEST = 0, 1, 2
 
@@ -23,7 +24,7 @@ class LeaveOneOut:
 
     def __init__(self, *, min_interactions: int = 3) -> None:
         self.min_interactions = min_interactions
-        _construct_check(type(self), vars(self))
+        construct_check(self)
 
     @staticmethod
     def check_options(params: Mapping[str, Any]) -> list[tuple[str, str]]:
@@ -76,7 +77,7 @@ class GlobalTemporal:
     def __init__(self, *, valid_share: float = 0.1, test_share: float = 0.1) -> None:
         self.valid_share = valid_share
         self.test_share = test_share
-        _construct_check(type(self), vars(self))
+        construct_check(self)
 
     @staticmethod
     def check_options(params: Mapping[str, Any]) -> list[tuple[str, str]]:
@@ -141,7 +142,7 @@ class RandomKFold:
         self.fold = fold
         self.valid_share = valid_share
         self.seed = seed
-        _construct_check(type(self), vars(self))
+        construct_check(self)
 
     @staticmethod
     def check_options(params: Mapping[str, Any]) -> list[tuple[str, str]]:
@@ -215,14 +216,5 @@ def _parts(
     dataset: Dataset, part: np.ndarray, protocol: str, leaks: str = "", ordered: bool = True
 ) -> Split:
     train, valid, test = (dataset.select(part == side) for side in (TRAIN, VALID, TEST))
+    protocol = ", ".join(filter(None, [protocol, filter_words(dataset)]))
     return Split(train, valid, test, protocol, leaks, ordered)
-
-
-def _construct_check(cls: type, params: Mapping[str, Any]) -> None:
-    """Apply the rules of a config to a constructor that is called directly."""
-    problems = check_options(cls, params) or [
-        Problem(key, what)
-        for key, what in cls.check_options(params)  # type: ignore[attr-defined]
-    ]
-    if problems:
-        raise ConfigError(problems)

@@ -8,8 +8,8 @@ from typing import Any
 
 import polars as pl
 
-from llmrec.core.config import check_options
-from llmrec.core.errors import ConfigError, DataError, Problem, unknown
+from llmrec.core.config import construct_check
+from llmrec.core.errors import DataError, unknown
 from llmrec.core.files import sha256_of
 from llmrec.core.types import Dataset
 from llmrec.data.assemble import Catalogue, Columns, Duplicates, about, assemble
@@ -54,11 +54,7 @@ class _MappedFiles:
         self.catalogue = catalogue
         self.duplicates = duplicates
         self.label = label
-        problems = check_options(type(self), vars(self)) or [
-            Problem(key, what) for key, what in self.check_options(vars(self))
-        ]
-        if problems:
-            raise ConfigError(problems)
+        construct_check(self)
 
     @staticmethod
     def check_options(params: dict[str, Any]) -> list[tuple[str, str]]:

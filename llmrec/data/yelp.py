@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from llmrec.core.config import check_options
-from llmrec.core.errors import ConfigError
+from llmrec.core.config import construct_check
 from llmrec.core.types import Dataset
 from llmrec.data.assemble import About, Catalogue, Columns, Duplicates, assemble
 from llmrec.data.json_lines import read_json_lines, read_objects
@@ -42,9 +41,7 @@ class Yelp:
         self.folder = folder
         self.catalogue = catalogue
         self.duplicates = duplicates
-        problems = check_options(type(self), vars(self))
-        if problems:
-            raise ConfigError(problems)
+        construct_check(self)
 
     def load(self) -> Dataset:
         """Return the data set.
