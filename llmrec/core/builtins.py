@@ -17,6 +17,13 @@ BUILTINS: dict[str, dict[str, str]] = {
         "mind": "llmrec.data.mind:MIND",
         "goodbooks-10k": "llmrec.data.goodbooks:Goodbooks10k",
     },
+    "filter": {
+        "k_core": "llmrec.data.filters:KCore",
+        "minimum_counts": "llmrec.data.filters:MinimumCounts",
+        "rating_threshold": "llmrec.data.filters:RatingThreshold",
+        "time_window": "llmrec.data.filters:TimeWindow",
+        "sample_users": "llmrec.data.filters:SampleUsers",
+    },
     "split": {
         "leave_one_out": "llmrec.data.splits:LeaveOneOut",
         "global_temporal": "llmrec.data.splits:GlobalTemporal",

@@ -15,6 +15,7 @@ from llmrec.experiment.compose import config_files, read_yaml
 
 GROUP_OF = {
     "source": "data",
+    "filter": "filter",
     "split": "split",
     "recommender": "model",
     "backbone": "model/backbone",
@@ -67,6 +68,8 @@ def _kind(word: str) -> str:
 def _how(kind: str) -> str:
     if kind == "metric":
         return "evaluation.metrics=[ndcg@10,…]"
+    if kind == "filter":
+        return "+filter@filters.LABEL=NAME"
     return f"{GROUP_OF[kind]}=NAME"
 
 
@@ -114,7 +117,7 @@ def show_text(name: str) -> str:
     files = [file.rpartition("/")[2] for file in used if file.rpartition("/")[0] == GROUP_OF[kind]]
     if files and kind != "metric":
         file = name if name in files else files[0]
-        lines.append(f"Choose it: llmrec run {GROUP_OF[kind]}={file}")
+        lines.append(f"Choose it: llmrec run {_how(kind).replace('NAME', file)}")
     return "\n".join(lines)
 
 

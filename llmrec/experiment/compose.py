@@ -10,7 +10,7 @@ from typing import Any
 from llmrec.core.errors import ConfigError, LlmrecError, Problem, unknown
 
 GROUPS = ("data", "split", "evaluation", "tracker", "model", "experiment")
-KEYS = ("seed", "models", "ensembles", "label", "folder", "resume", "save_models")
+KEYS = ("seed", "filters", "models", "ensembles", "label", "folder", "resume", "save_models")
 
 
 def config_folder() -> Path:
@@ -103,7 +103,7 @@ def _by_group(package: str) -> str:
         ('model/backbone@models.gpt2.backbone', 'model/backbone', 'data')
     """
     first, *rest = package.split(".")
-    if first in ("models", "ensembles") and rest:
+    if first in ("models", "ensembles", "filters") and rest:
         group = "/".join([first.removesuffix("s"), *rest[1:]])
         return f"{group}@{package}"
     return "/".join([first, *rest])

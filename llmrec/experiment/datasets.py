@@ -9,6 +9,7 @@ from llmrec.core.config import build
 from llmrec.core.errors import ConfigError, Problem
 from llmrec.core.registry import registry
 from llmrec.core.types import Dataset
+from llmrec.data.filters import apply_filters
 from llmrec.data.transforms import describe
 from llmrec.experiment.compose import compose_config, config_files
 
@@ -33,6 +34,20 @@ def data_spec(name: str, options: Sequence[str] = ()) -> dict[str, Any]:
     chosen = [f"data={name}"] if known else ["~data", f"++data={{name: '{name}'}}"]
     spec: dict[str, Any] = compose_config(["experiment=none", *chosen, *own])["data"]
     return spec
+
+
+def load_dataset(config: Mapping[str, Any]) -> Dataset:
+    """Return the data of a run: loaded, then filtered.
+
+    Args:
+        config: with the keys ``data`` and, if there are any, ``filters``.
+
+    Raises:
+        DataError: if it cannot be loaded, or a filter leaves nothing.
+    """
+    dataset: Dataset = build("source", config["data"]).load()
+    filters = config.get("filters") or {}
+    return apply_filters(dataset, {label: build("filter", filters[label]) for label in filters})
 
 
 def data_text(name: str, options: Sequence[str] = ()) -> str:

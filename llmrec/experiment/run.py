@@ -20,6 +20,7 @@ from llmrec.evaluation.evaluate import Exam, make_exam
 from llmrec.evaluation.options import EvaluationOptions
 from llmrec.experiment.compose import read_yaml, to_yaml
 from llmrec.experiment.context import write_examples, write_lengths
+from llmrec.experiment.datasets import load_dataset
 from llmrec.experiment.fitting import Bench, Silent, Watcher, attempt, fresh
 from llmrec.experiment.folder import (
     CONFIG,
@@ -97,7 +98,7 @@ def run(
     saved = {key: value for key, value in full.items() if key not in UNSAVED}
     _check_folder(place, saved, resume=resume)
     tune_allocator()
-    dataset: Dataset = build("source", full["data"]).load()
+    dataset = load_dataset(full)
     split: Split = build("split", full["split"]).split(dataset)
     options = EvaluationOptions.from_config(full["evaluation"])
     test = make_exam(split, options)

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from llmrec.core.config import (
+    FilterSpec,
     RecommenderSpec,
     SourceSpec,
     Spec,
@@ -32,6 +33,7 @@ class RunConfig:
         data: the data source.
         split: how it is divided.
         evaluation: the options of `EvaluationOptions`: task, metrics, candidates, …
+        filters: what of the data takes part, by label, applied in this order before the split.
         tracker: where curves and the table are reported.
         model: the recommender under test, beside those of `models`.
         label: its name in the table, by default made of its parts.
@@ -47,6 +49,7 @@ class RunConfig:
     data: SourceSpec
     split: SplitterSpec
     evaluation: Mapping[str, Any]
+    filters: Mapping[str, FilterSpec] = field(default_factory=dict)
     tracker: TrackerSpec = field(default_factory=lambda: {"name": "none"})
     model: RecommenderSpec | None = None
     label: str | None = None

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from llmrec.core.config import build
 from llmrec.core.errors import RunError, unknown
 from llmrec.core.files import read_json
 from llmrec.core.types import Dataset
@@ -16,6 +15,7 @@ from llmrec.evaluation.options import EvaluationOptions
 from llmrec.evaluation.result import ModelResult
 from llmrec.experiment.compose import read_yaml
 from llmrec.experiment.context import report_context
+from llmrec.experiment.datasets import load_dataset
 from llmrec.experiment.folder import COMPARISON, CONFIG, DATA, FAILURES, is_run, slugs
 from llmrec.experiment.schema import recommenders
 from llmrec.recommenders.base import load_recommender
@@ -75,7 +75,7 @@ class StoredRun:
         Raises:
             RunError: if it is no longer the same.
         """
-        dataset: Dataset = build("source", self.config["data"]).load()
+        dataset = load_dataset(self.config)
         if dataset.fingerprint != self.data["dataset_fingerprint"]:
             raise RunError(
                 f"the data {dataset.name} has changed since {self.folder} was run; "

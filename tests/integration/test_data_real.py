@@ -177,6 +177,11 @@ def test_every_split_config_builds_and_names_every_option(path: Path) -> None:
     check_config("split", path)
 
 
+@pytest.mark.parametrize("path", sorted(CONFIGS.glob("filter/*.yaml")), ids=lambda path: path.stem)
+def test_every_filter_config_builds_and_names_every_option(path: Path) -> None:
+    check_config("filter", path)
+
+
 def check_config(kind: str, path: Path) -> None:
     from omegaconf import OmegaConf
 
@@ -184,7 +189,7 @@ def check_config(kind: str, path: Path) -> None:
 
     config = OmegaConf.load(path)
     for key in OmegaConf.missing_keys(config):
-        config[key] = "some.csv"
+        config[key] = "2000-01-01" if key == "start" else "some.csv"
     spec = OmegaConf.to_container(config, resolve=True)
     component = build(kind, spec)
     options = options_of(type(component))

@@ -20,10 +20,10 @@ from llmrec.experiment.schema import check_config
 
 FILES = config_files()
 KIND_OF = {group: kind for kind, group in GROUP_OF.items() if kind not in ("metric", "combiner")}
-# Values that a file leaves to the user (???) are files.
+# Values that a file leaves to the user (???) are files or dates.
 NEEDED = {
     file: [
-        f"{file.partition('/')[0]}.{key}=log.csv"
+        f"{file.partition('/')[0]}.{key}={'2000-01-01' if key == 'start' else 'log.csv'}"
         for key in re.findall(r"^(\w+): \?\?\?", text, re.MULTILINE)
     ]
     for file, text in ((file, path.read_text("utf-8")) for file, path in FILES.items())
@@ -47,6 +47,10 @@ def _component(file: str) -> tuple[str, Mapping[str, Any]]:
         base = _model_with(part)
         spec = _composed("experiment=none", f"model={base}", f"{group}={name}", *needed)
         return KIND_OF[group], spec["model"][part]
+    if group == "filter":
+        needed = [option.replace("filter.", "filters.x.") for option in needed]
+        composed = _composed("experiment=none", f"+filter@filters.x={name}", *needed)
+        return KIND_OF[group], composed["filters"]["x"]
     return KIND_OF[group], _composed("experiment=none", f"{group}={name}", *needed)[group]
 
 

@@ -50,6 +50,24 @@ def test_the_folder_holds_everything(config: Config, tmp_path: Path) -> None:
     assert data["fingerprint"] == comparison.results[0].fingerprint
 
 
+def test_filters_act_before_the_split_and_are_recorded(config: Config, tmp_path: Path) -> None:
+    filters = {
+        "liked": {"name": "rating_threshold", "minimum": 3.0},
+        "core": {"name": "k_core", "k": 3},
+    }
+    comparison = run(config(filters=filters), folder=tmp_path / "run")
+    assert comparison.protocol == "leave-one-out, ratings from 3, 3-core, full"
+    data = json.loads((tmp_path / "run" / "data.json").read_text())
+    steps = data["source"]["filters"]
+    assert [step["label"] for step in steps] == ["liked", "core"]
+    assert steps[-1]["after"]["users"] == data["users"]
+    assert data["ratings"][0] >= 3
+    assert list(read_yaml(tmp_path / "run" / "config.yaml")["filters"]) == ["liked", "core"]
+    assert load_run(tmp_path / "run").dataset().n_users == data["users"]
+    with pytest.raises(ConfigError, match=r"filters\.core\.k: at least 2, got 1"):
+        run(config(filters={"core": {"name": "k_core", "k": 1}}), folder=tmp_path / "wrong")
+
+
 def test_rows_of_one_component_share_a_seed_that_follows_the_run(
     config: Config, tmp_path: Path
 ) -> None:

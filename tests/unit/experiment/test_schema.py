@@ -100,7 +100,7 @@ def test_a_run_needs_something_to_compare(config: Config) -> None:
 
 def test_defaults_are_completed_in_the_order_of_the_schema(config: Config) -> None:
     full = complete({"models": {}, "data": {"name": "csv"}})
-    assert list(full)[:2] == ["data", "tracker"]
+    assert list(full)[:3] == ["data", "filters", "tracker"]
     assert full["tracker"] == {"name": "none"}
     assert full["seed"] == 0
     assert "split" not in full
