@@ -12,7 +12,7 @@ from llmrec.core.errors import DataError
 from llmrec.core.types import Dataset, Split
 from llmrec.data.filters import filter_words
 
-TRAIN, VALID, TEST = 0, 1, 2
+TRAIN, VALID, TEST, LEFT_OUT = 0, 1, 2, 3
 
 
 class LeaveOneOut:
@@ -40,7 +40,7 @@ class LeaveOneOut:
         Raises:
             DataError: if no user has enough interactions.
         """
-        dataset = _ordered(dataset)
+        dataset = ordered_by_time(dataset)
         rows = dataset.rows_by_user
         if not np.any(rows.lengths >= self.min_interactions):
             raise DataError(
@@ -58,7 +58,7 @@ class LeaveOneOut:
             protocol += " by file order"
         if self.min_interactions > 3:
             protocol += f" (users with {self.min_interactions} or more)"
-        return _parts(
+        return parts_of(
             dataset,
             part,
             protocol,
@@ -106,12 +106,12 @@ class GlobalTemporal:
                 f"{dataset.name} has no timestamps, which a global temporal split needs; "
                 "use split=leave_one_out (order of the file) or split=random_k_fold"
             )
-        dataset = _ordered(dataset)
+        dataset = ordered_by_time(dataset)
         time = dataset.interactions.timestamp
         assert time is not None
         n = len(time)
-        first_test = _nearest_change(time, round(n * (1 - self.test_share)))
-        first_valid = _nearest_change(time, round(n * (1 - self.test_share - self.valid_share)))
+        first_test = nearest_change(time, round(n * (1 - self.test_share)))
+        first_valid = nearest_change(time, round(n * (1 - self.test_share - self.valid_share)))
         if not 0 < first_valid < first_test < n:
             raise DataError(
                 f"{dataset.name} cannot be split by time: its {n} interactions have "
@@ -122,7 +122,7 @@ class GlobalTemporal:
         part[first_valid:] = VALID
         part[first_test:] = TEST
         shares = (1 - self.valid_share - self.test_share, self.valid_share, self.test_share)
-        return _parts(
+        return parts_of(
             dataset, part, "global-temporal " + "/".join(f"{100 * share:.4g}" for share in shares)
         )
 
@@ -166,7 +166,7 @@ class RandomKFold:
         Raises:
             DataError: if it has fewer interactions than folds, or train would be empty.
         """
-        dataset = _ordered(dataset)
+        dataset = ordered_by_time(dataset)
         n = len(dataset)
         if n < self.n_folds:
             raise DataError(
@@ -188,7 +188,7 @@ class RandomKFold:
                 "nothing is left to train on; choose a smaller share or valid_share=0"
             )
         part[rest[:n_valid]] = VALID
-        return _parts(
+        return parts_of(
             dataset,
             part,
             f"random {self.n_folds}-fold, fold {self.fold + 1}",
@@ -197,13 +197,29 @@ class RandomKFold:
         )
 
 
-def _ordered(dataset: Dataset) -> Dataset:
+def share_problems(params: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """Return problems of the options `valid_share` (0: no validation) and `test_share`."""
+    valid, test = params.get("valid_share", 0.1), params.get("test_share", 0.1)
+    problems = []
+    if not 0 <= valid < 1:
+        problems.append(("valid_share", f"a share from 0 to below 1, got {valid}"))
+    if not 0 < test < 1:
+        problems.append(("test_share", f"a share between 0 and 1, got {test}"))
+    if not problems and valid + test >= 1:
+        problems.append(
+            ("test_share", f"valid_share + test_share = {valid + test:g} leaves no train")
+        )
+    return problems
+
+
+def ordered_by_time(dataset: Dataset) -> Dataset:
+    """Return the data set with its interactions in time order, ties in the order of the file."""
     log = dataset.interactions
     ordered = log.sorted()
     return dataset if ordered is log else dataset.with_interactions(ordered)
 
 
-def _nearest_change(time: np.ndarray, place: int) -> int:
+def nearest_change(time: np.ndarray, place: int) -> int:
     """Return the row nearest to `place` whose time differs from that of the row before it."""
     if place >= len(time):
         return len(time)
@@ -212,9 +228,18 @@ def _nearest_change(time: np.ndarray, place: int) -> int:
     return start if place - start <= stop - place else stop
 
 
-def _parts(
+def parts_of(
     dataset: Dataset, part: np.ndarray, protocol: str, leaks: str = "", ordered: bool = True
 ) -> Split:
+    """Return the split in which row n of an ordered data set is in part n.
+
+    Args:
+        dataset: the data.
+        part: (N,) TRAIN, VALID, TEST, or LEFT_OUT.
+        protocol: its name; those of the data's filters are added.
+        leaks: what it may leak, in one sentence.
+        ordered: whether each user's held-out interactions are meant to follow the known ones.
+    """
     train, valid, test = (dataset.select(part == side) for side in (TRAIN, VALID, TEST))
     protocol = ", ".join(filter(None, [protocol, filter_words(dataset)]))
     return Split(train, valid, test, protocol, leaks, ordered)

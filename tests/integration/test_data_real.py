@@ -189,7 +189,7 @@ def check_config(kind: str, path: Path) -> None:
 
     config = OmegaConf.load(path)
     for key in OmegaConf.missing_keys(config):
-        config[key] = "2000-01-01" if key == "start" else "some.csv"
+        config[key] = "2000-01-01" if "start" in key else "some.csv"
     spec = OmegaConf.to_container(config, resolve=True)
     component = build(kind, spec)
     options = options_of(type(component))

@@ -23,7 +23,7 @@ KIND_OF = {group: kind for kind, group in GROUP_OF.items() if kind not in ("metr
 # Values that a file leaves to the user (???) are files or dates.
 NEEDED = {
     file: [
-        f"{file.partition('/')[0]}.{key}={'2000-01-01' if key == 'start' else 'log.csv'}"
+        f"{file.partition('/')[0]}.{key}={'2000-01-01' if 'start' in key else 'log.csv'}"
         for key in re.findall(r"^(\w+): \?\?\?", text, re.MULTILINE)
     ]
     for file, text in ((file, path.read_text("utf-8")) for file, path in FILES.items())
