@@ -57,6 +57,7 @@ bench: install-test ## measure allocator, imports and evaluation (on a quiet mac
 	$(BIN)/python benchmarks/allocator.py
 	$(BIN)/python benchmarks/import_time.py
 	$(BIN)/python benchmarks/evaluation.py
+	$(BIN)/python benchmarks/audit.py
 
 docs: install-test ## write the generated pages of docs/reference again
 	$(BIN)/python scripts/write_reference.py

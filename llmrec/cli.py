@@ -1,4 +1,4 @@
-"""The command line: ``llmrec run``, ``list``, ``show``, ``report``, ``recommend`` and ``data``.
+"""The command line: ``run``, ``audit``, ``list``, ``show``, ``report``, ``recommend`` and ``data``.
 
 Nothing heavy is imported before a command needs it: ``llmrec --help`` is instant.
 """
@@ -80,6 +80,8 @@ def _parser() -> argparse.ArgumentParser:
         )
 
     add("run", "fit and judge recommenders on one split (llmrec run --help)")
+    each = add("audit", "look for leaks in the data, split and prompts that a run would use")
+    each.add_argument("overrides", nargs="*", metavar="key=value", help="as for llmrec run")
     each = add("list", "list the components one can choose from")
     each.add_argument("kind", nargs="?", help="only this kind: recommender, backbone, metric, …")
     each = add("show", "show one component: options, defaults, description, source, configs")
@@ -108,6 +110,12 @@ def _positive(text: str) -> int:
 
 
 def _dispatch(options: argparse.Namespace) -> int:
+    if options.command == "audit":
+        from llmrec.experiment.audits import audit_text
+
+        text, leaks = audit_text(options.overrides)
+        print(text)
+        return FAILED if leaks else OK
     if options.command == "list":
         from llmrec.experiment.catalogue import list_text
 

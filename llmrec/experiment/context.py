@@ -13,6 +13,7 @@ from llmrec.core.files import atomic_path, read_json, write_json
 from llmrec.core.types import Dataset
 from llmrec.evaluation.comparison import Comparison
 from llmrec.evaluation.evaluate import Exam
+from llmrec.experiment.audits import read_audit
 from llmrec.experiment.folder import CONFIG, VERSIONS, slugs
 from llmrec.reporting.html import Example, ReportContext
 from llmrec.reporting.text import best_of
@@ -65,10 +66,12 @@ def item_titles(dataset: Dataset) -> list[str]:
 def report_context(folder: Path, data: Mapping[str, Any], labels: list[str]) -> ReportContext:
     """Return what a run folder knows beside its results; what is absent is left out."""
     lengths = folder / LENGTHS
+    findings = read_audit(folder)
     examples = read_json(folder / EXAMPLES) if (folder / EXAMPLES).is_file() else []
     return ReportContext(
         data={key: value for key, value in data.items() if key not in ("leaks", "fingerprint")},
         leaks=str(data.get("leaks", "")),
+        findings=None if findings is None else [str(finding) for finding in findings],
         versions=_versions(folder / VERSIONS),
         config=(folder / CONFIG).read_text(encoding="utf-8"),
         history_lengths=np.load(lengths) if lengths.is_file() else None,

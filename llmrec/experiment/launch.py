@@ -119,6 +119,7 @@ def execute(config: Mapping[str, Any], folder: Path) -> None:
         LlmrecError: as `llmrec.experiment.run.run`.
         KeyboardInterrupt: with how to go on as its message.
     """
+    from llmrec.experiment.audits import audit_line
     from llmrec.experiment.run import FailedModelsError, run
     from llmrec.experiment.schema import check_config, complete, recommenders
     from llmrec.experiment.store import load_run
@@ -147,6 +148,7 @@ def execute(config: Mapping[str, Any], folder: Path) -> None:
         how = f"go on with: llmrec run --resume {folder}" if is_run(folder) else "nothing was kept"
         raise KeyboardInterrupt(how) from None
     print_comparison(comparison, console=console, leaks=load_run(folder).data["leaks"])
-    console.print(f"\nReport: {folder / 'report.html'}", soft_wrap=True, markup=False)
+    console.print(f"\n{audit_line(folder)}", soft_wrap=True, markup=False)
+    console.print(f"Report: {folder / 'report.html'}", soft_wrap=True, markup=False)
     if failure is not None:
         raise failure

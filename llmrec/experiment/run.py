@@ -18,6 +18,7 @@ from llmrec.data.transforms import describe, describe_split
 from llmrec.evaluation.comparison import Comparison
 from llmrec.evaluation.evaluate import Exam, make_exam
 from llmrec.evaluation.options import EvaluationOptions
+from llmrec.experiment.audits import audit_run, refuse, write_audit
 from llmrec.experiment.compose import read_yaml, to_yaml
 from llmrec.experiment.context import write_examples, write_lengths
 from llmrec.experiment.datasets import load_dataset
@@ -76,7 +77,8 @@ def run(
 
     Raises:
         ConfigError: with every problem of the config, before anything is loaded.
-        RunError: if the folder holds results, is written by another process, or is full.
+        RunError: if the split or the prompts leak, or the folder holds results, is written by
+            another process, or is full.
         FailedModelsError: at the end, if some recommenders failed (it carries the comparison).
 
     Example:
@@ -101,12 +103,17 @@ def run(
     dataset = load_dataset(full)
     split: Split = build("split", full["split"]).split(dataset)
     options = EvaluationOptions.from_config(full["evaluation"])
+    findings = audit_run(full, split) if full["audit"] != "off" else None
+    if findings is not None and full["audit"] == "error":
+        refuse(findings)
     test = make_exam(split, options)
     valid = make_exam(split, options, "valid") if len(split.valid) else None
     tracker: Tracker = build("tracker", full["tracker"])
     with locked(place):
         _check_folder(place, saved, resume=resume)
         _describe(place, saved, dataset, split, test, resume=resume)
+        if findings is not None:
+            write_audit(place, findings)
         ended = False
         comparison: Comparison | None = None
         try:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
 
 from llmrec.core.config import (
     FilterSpec,
@@ -35,6 +35,8 @@ class RunConfig:
         evaluation: the options of `EvaluationOptions`: task, metrics, candidates, …
         filters: what of the data takes part, by label, applied in this order before the split.
         tracker: where curves and the table are reported.
+        audit: what to do about leaks that the auditor finds: refuse the run (``error``), go on
+            and report them (``warn``), or not look for any (``off``, in quotes in a YAML file).
         model: the recommender under test, beside those of `models`.
         label: its name in the table, by default made of its parts.
         models: recommenders by label.
@@ -51,6 +53,7 @@ class RunConfig:
     evaluation: Mapping[str, Any]
     filters: Mapping[str, FilterSpec] = field(default_factory=dict)
     tracker: TrackerSpec = field(default_factory=lambda: {"name": "none"})
+    audit: Literal["error", "warn", "off"] = "error"
     model: RecommenderSpec | None = None
     label: str | None = None
     models: Mapping[str, RecommenderSpec] = field(default_factory=dict)

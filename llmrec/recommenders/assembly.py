@@ -29,6 +29,7 @@ from llmrec.metrics.preference import LogLoss
 from llmrec.metrics.ranking import NDCG
 from llmrec.metrics.rating import RMSE
 from llmrec.prompts.item_tokens import ItemTokens
+from llmrec.prompts.records import item_records
 from llmrec.recommenders.scoring import score
 from llmrec.recommenders.simple import likes_of
 from llmrec.training.batches import Batch, ItemBatches, TextBatches
@@ -414,18 +415,6 @@ def statistics(ratings: np.ndarray | None) -> dict[str, float]:
         "low": float(ratings.min()),
         "high": float(ratings.max()),
     }
-
-
-def item_records(dataset: Dataset) -> list[dict[str, str]]:
-    """Return the fields of each item, by item id; a missing title falls back on the external id."""
-    names = list(dataset.item_fields)
-    columns = [dataset.item_fields[name].tolist() for name in names]
-    records = [dict(zip(names, values, strict=True)) for values in zip(*columns, strict=True)]
-    records = records or [{} for _ in range(dataset.n_items)]
-    for record, external in zip(records, dataset.item_ids.tolist(), strict=True):
-        if not record.get("title"):
-            record["title"] = f"item {external}"
-    return records
 
 
 def prompt_words(owner: LanguageModel) -> list[str]:

@@ -65,6 +65,7 @@ class ReportContext:
     Attributes:
         data: facts of the data set by name (users, items, source, licence, …).
         leaks: what the split may leak by construction, in one sentence.
+        findings: what the leak audit found, a sentence each; None if there was no audit.
         versions: of the packages and the machine, by name.
         config: the resolved config as YAML.
         history_lengths: (U,) known items of each user, in the order of the results' users.
@@ -74,6 +75,7 @@ class ReportContext:
 
     data: Mapping[str, Any] = field(default_factory=dict)
     leaks: str = ""
+    findings: Sequence[str] | None = None
     versions: Mapping[str, str] = field(default_factory=dict)
     config: str = ""
     history_lengths: np.ndarray | None = None

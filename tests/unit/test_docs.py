@@ -72,7 +72,7 @@ def test_there_are_commands_to_test() -> None:
 def test_every_command_would_run(page: str, command: str) -> None:
     words = shlex.split(command)
     if GENERAL.search(command) or len(words) == 1:
-        assert words[0] in ("run", "list", "show", "report", "recommend", "data")
+        assert words[0] in ("run", "audit", "list", "show", "report", "recommend", "data")
         return
     if words[0] == "run":
         if "--resume" in words or "--help" in words:
@@ -81,7 +81,9 @@ def test_every_command_would_run(page: str, command: str) -> None:
             check_config(compose_config(overrides))
         return
     options = _parser().parse_args(words)
-    if options.command == "list":
+    if options.command == "audit":
+        check_config(compose_config(options.overrides))
+    elif options.command == "list":
         assert list_text(options.kind)
     elif options.command == "show":
         assert show_text(options.name)

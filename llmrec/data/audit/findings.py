@@ -6,6 +6,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
+from scipy import special
+
 Severity = Literal["error", "warning"]
 
 # What is looked for, by code; the docs and the benchmark list the same.
@@ -79,3 +81,13 @@ def findings_text(findings: Sequence[Finding], *, examples: bool = True) -> str:
     n_errors = len(errors(findings))
     lines.append(f"{n_errors} errors, {len(findings) - n_errors} warnings")
     return "\n".join(lines)
+
+
+def binomial_tail(hits: int, n: int, chance: float) -> float:
+    """Return the probability of at least `hits` successes in n trials: an exact one-sided test.
+
+    Example:
+        >>> round(binomial_tail(2, 2, 0.5), 3), binomial_tail(0, 5, 0.1)
+        (0.25, 1.0)
+    """
+    return float(special.betainc(hits, n - hits + 1, chance)) if hits else 1.0

@@ -15,10 +15,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
-from scipy import stats
 
 from llmrec.core.types import Dataset, Split
-from llmrec.data.audit.findings import Finding, Severity
+from llmrec.data.audit.findings import Finding, Severity, binomial_tail
 
 LEAST, SIGNIFICANT = 10, 1e-6
 # Numbering through the held-out rows made .58 to 1 of them neighbours, all others at most .13
@@ -81,7 +80,7 @@ class Neighbours:
     @property
     def p_value(self) -> float:
         """Exact one-sided binomial test of the fresh hits against that rate."""
-        return float(stats.binom.sf(self.fresh - 1, self.n_fresh, self.chance))
+        return binomial_tail(self.fresh, self.n_fresh, self.chance)
 
     @property
     def leaks(self) -> bool:
@@ -206,15 +205,20 @@ def _correlations(train: Dataset, side: Dataset, ranks: np.ndarray) -> tuple[flo
         items, places = _first_places(side, by_user=by_user)
         if len(items) < LEAST:
             continue
-        ours = float(stats.spearmanr(ranks[items], places).statistic)
+        ours = _rank_correlation(ranks[items], places)
         common, theirs = _first_places(train, by_user=by_user)
         chosen = np.isin(common, items)
         known = 0.0
         if chosen.sum() >= LEAST:
-            known = float(stats.spearmanr(ranks[common[chosen]], theirs[chosen]).statistic)
+            known = _rank_correlation(ranks[common[chosen]], theirs[chosen])
         if ours > best[0]:
             best = (ours, known, len(items))
     return best
+
+
+def _rank_correlation(a: np.ndarray, b: np.ndarray) -> float:
+    """Return Spearman's correlation of numbers that are all different."""
+    return float(np.corrcoef(_ranks(np.argsort(a)), _ranks(np.argsort(b)))[0, 1])
 
 
 def _first_places(side: Dataset, *, by_user: bool) -> tuple[np.ndarray, np.ndarray]:

@@ -7,10 +7,9 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from scipy import stats
 
 from llmrec.core.types import Dataset, Ragged
-from llmrec.data.audit.findings import Finding, Severity
+from llmrec.data.audit.findings import Finding, Severity, binomial_tail
 
 SHIFTS = (1, 2, 3, 5, 8)
 SURE, SUSPECT = 1e-6, 0.01
@@ -63,7 +62,7 @@ def prompt_findings(prompts: RenderedPrompts, dataset: Dataset) -> Iterator[Find
             for item in _new(prompts, row, (row + shift) % n):
                 tried += 1
                 others += words(item).search(masked[row]) is not None
-    p_value = float(stats.binom.sf(named - 1, asked, (others + 1) / (tried + 2)))
+    p_value = binomial_tail(named, asked, (others + 1) / (tried + 2))
     if p_value > SUSPECT:
         return
     severity: Severity = "error" if p_value < SURE else "warning"

@@ -1,0 +1,124 @@
+"""The leak audit of a run, and ``llmrec audit``."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from llmrec.core.config import build
+from llmrec.core.errors import RunError
+from llmrec.core.files import read_json, write_json
+from llmrec.core.types import Split, make_queries
+from llmrec.data.audit import Finding, RenderedPrompts, audit, errors, findings_text
+from llmrec.experiment.compose import compose_config
+from llmrec.experiment.datasets import load_dataset
+from llmrec.experiment.schema import check_config, complete, recommenders
+from llmrec.prompts.records import item_records
+
+AUDIT = "audit.json"
+# Prompts are all made by one template: some show what the others do.
+N_PROMPTS = 500
+
+
+def audit_run(config: Mapping[str, Any], split: Split) -> tuple[Finding, ...]:
+    """Return the leaks of a split and of the text prompts of a run's recommenders.
+
+    Args:
+        config: a complete, checked config.
+        split: the data, divided.
+    """
+    prompts = rendered_prompts(config, split)
+    titles = split.test.item_fields.get("title")
+    # An item without a title is called by its id.
+    by_id = bool(prompts) and (titles is None or sum(map(bool, titles)) < len(titles) / 2)
+    return audit(split, prompts=prompts, ids_are_read=by_id)
+
+
+def rendered_prompts(config: Mapping[str, Any], split: Split) -> list[RenderedPrompts]:
+    """Return what each recommender with a text prompt would read of the first test queries.
+
+    The question about a candidate is left out: it names the candidate on purpose.
+
+    Raises:
+        DataError: if a template names a field that the items lack.
+    """
+    templates: dict[str, Any] = {}
+    for label, spec in recommenders(config).items():
+        if isinstance(spec.get("prompt"), Mapping):
+            prompt = build("prompt", spec["prompt"])
+            if prompt.kind == "text":
+                templates[label] = prompt
+    if not templates:
+        return []
+    queries, targets = make_queries(split.train.union(split.valid), split.test)
+    first = slice(0, N_PROMPTS)
+    queries, targets = queries.take(first), targets.take(first)
+    items = item_records(split.train)
+    return [
+        RenderedPrompts(
+            label,
+            "test",
+            prompt.render(items, queries.histories, queries.ratings, None),
+            queries.histories,
+            targets.items,
+        )
+        for label, prompt in templates.items()
+    ]
+
+
+def refuse(findings: Sequence[Finding]) -> None:
+    """Stop a run whose split or prompts leak.
+
+    Raises:
+        RunError: that lists the errors.
+    """
+    wrong = errors(findings)
+    if wrong:
+        what = "1 leak" if len(wrong) == 1 else f"{len(wrong)} leaks"
+        raise RunError(
+            f"the audit found {what}; the numbers of this run would mean nothing. Mend the data "
+            "or the split (docs/explanation/audit.md says how), or set audit=warn to go on\n"
+            + findings_text(wrong)
+        )
+
+
+def write_audit(folder: Path, findings: Sequence[Finding]) -> None:
+    """Keep the findings in a run folder."""
+    write_json(folder / AUDIT, [finding.as_dict() for finding in findings])
+
+
+def read_audit(folder: Path) -> tuple[Finding, ...] | None:
+    """Return the findings of a run, None of one that was not audited."""
+    path = folder / AUDIT
+    return tuple(map(Finding.from_dict, read_json(path))) if path.is_file() else None
+
+
+def audit_line(folder: Path) -> str:
+    """Return what the audit of a run said, in one line."""
+    findings = read_audit(folder)
+    if findings is None:
+        return "Leak audit: off"
+    if not findings:
+        return "Leak audit: nothing found"
+    n_errors = len(errors(findings))
+    codes = ", ".join(dict.fromkeys(finding.code for finding in findings))
+    counted = f"{n_errors} errors, {len(findings) - n_errors} warnings"
+    return f"Leak audit: {counted} ({codes}), see {folder / AUDIT}"
+
+
+def audit_text(overrides: Sequence[str]) -> tuple[str, bool]:
+    """Audit what a run with these overrides would use; return the findings and whether it leaks.
+
+    Raises:
+        ConfigError: for overrides that do not compose or options that are wrong.
+        DataError: if the data cannot be loaded or divided.
+    """
+    config = compose_config(overrides)
+    check_config(config)
+    full = complete(config)
+    split: Split = build("split", full["split"]).split(load_dataset(full))
+    findings = audit_run(full, split)
+    prompts = ", ".join(each.name for each in rendered_prompts(full, split)) or "none"
+    head = f"{split.train.name}, {split.protocol}; text prompts: {prompts}"
+    return f"{head}\n{findings_text(findings)}", bool(errors(findings))
