@@ -99,6 +99,9 @@ def _parser() -> argparse.ArgumentParser:
     each = add("data", "get a data set if needed, and describe it")
     each.add_argument("name", help="a config of the group data, or a registered source")
     each.add_argument("options", nargs="*", metavar="key=value", help="options of the source")
+    each.add_argument(
+        "--output", type=Path, metavar="DIR", help="write it there too: JSON, LaTeX table, figure"
+    )
     return parser
 
 
@@ -143,7 +146,7 @@ def _dispatch(options: argparse.Namespace) -> int:
     elif options.command == "data":
         from llmrec.experiment.datasets import data_text
 
-        print(data_text(options.name, options.options))
+        print(data_text(options.name, options.options, options.output))
     return OK
 
 

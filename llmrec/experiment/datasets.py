@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from llmrec.core.config import build
 from llmrec.core.errors import ConfigError, Problem
+from llmrec.core.files import write_json
 from llmrec.core.registry import registry
 from llmrec.core.types import Dataset
 from llmrec.data.filters import apply_filters
-from llmrec.data.transforms import describe
+from llmrec.data.summary import rows_of, summary
 from llmrec.experiment.compose import compose_config, config_files
+from llmrec.reporting.data_figure import write_data_figure, write_latex_table
 
 
 def data_spec(name: str, options: Sequence[str] = ()) -> dict[str, Any]:
@@ -50,14 +53,27 @@ def load_dataset(config: Mapping[str, Any]) -> Dataset:
     return apply_filters(dataset, {label: build("filter", filters[label]) for label in filters})
 
 
-def data_text(name: str, options: Sequence[str] = ()) -> str:
-    """Load a data set and return its description: sizes, ratings, times, texts, licence, source.
+def data_text(name: str, options: Sequence[str] = (), output: str | Path | None = None) -> str:
+    """Load a data set and return its description: sizes, distributions, texts, licence, source.
+
+    Args:
+        name: a file of the config group ``data``, else a registered name or dotted path.
+        options: ``key=value`` of the source.
+        output: a folder for the same as ``data.json``, as a LaTeX table and as a figure.
 
     Raises:
         DataError: that says what is wrong with its files, or what to do without a network.
+        MissingExtraError: for a figure without matplotlib.
+        RunError: if the folder cannot be written.
     """
-    dataset: Dataset = build("source", data_spec(name, options)).load()
-    flat = _flat(describe(dataset))
+    dataset = load_dataset({"data": data_spec(name, options)})
+    facts = summary(dataset)
+    if output is not None:
+        folder = Path(output)
+        write_json(folder / "data.json", facts)
+        write_latex_table(dataset.name, rows_of(facts), folder / "data.tex")
+        write_data_figure(dataset, folder / "data.png")
+    flat = _flat(facts)
     width = max(map(len, flat))
     return "\n".join(f"{key:<{width}}  {value}" for key, value in flat.items())
 
