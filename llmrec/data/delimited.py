@@ -12,6 +12,7 @@ from llmrec.core.config import check_options
 from llmrec.core.errors import ConfigError, Problem
 from llmrec.core.types import Dataset
 from llmrec.data.assemble import Catalogue, Columns, Duplicates, about, assemble
+from llmrec.data.cache import cached
 from llmrec.data.tables import Table, read_bytes, read_table
 
 DELIMITERS = {".csv": ",", ".tsv": "\t", ".inter": "\t", ".item": "\t", ".user": "\t"}
@@ -47,6 +48,8 @@ class DelimitedFiles:
         duplicates: what to do if a user has an item twice: refuse, or keep the first or last
             in time.
         label: name of the data set in tables; null: name of the file of interactions.
+        cache: keep what was loaded as memory-mapped arrays in the cache folder, and use it as long
+            as options and files (path, size, time of change) are the same.
     """
 
     def __init__(
@@ -70,6 +73,7 @@ class DelimitedFiles:
         encoding: str = "utf-8",
         duplicates: Duplicates = "error",
         label: str | None = None,
+        cache: bool = False,
     ) -> None:
         self.interactions = interactions
         self.items = items
@@ -89,6 +93,7 @@ class DelimitedFiles:
         self.encoding = encoding
         self.duplicates = duplicates
         self.label = label
+        self.cache = cache
         problems = check_options(type(self), vars(self)) or [
             Problem(key, what) for key, what in self.check_options(vars(self))
         ]
@@ -125,6 +130,12 @@ class DelimitedFiles:
         Raises:
             DataError: with file and line of what is wrong.
         """
+        if not self.cache:
+            return self._loaded()
+        files = [self.interactions, self.items, self.users]
+        return cached({"kind": "csv", **vars(self)}, files, self._loaded)
+
+    def _loaded(self) -> Dataset:
         sums: dict[str, str] = {}
         log = self._read(self.interactions, sums)
         item_table = None if self.items is None else self._read(self.items, sums)

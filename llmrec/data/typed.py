@@ -13,6 +13,7 @@ from llmrec.core.errors import DataError, unknown
 from llmrec.core.files import sha256_of
 from llmrec.core.types import Dataset
 from llmrec.data.assemble import Catalogue, Columns, Duplicates, about, assemble
+from llmrec.data.cache import cached
 from llmrec.data.json_lines import read_json_lines, read_objects
 from llmrec.data.tables import Table
 
@@ -38,6 +39,7 @@ class _MappedFiles:
         catalogue: Catalogue = "interactions",
         duplicates: Duplicates = "error",
         label: str | None = None,
+        cache: bool = False,
     ) -> None:
         self.interactions = interactions
         self.items = items
@@ -54,6 +56,7 @@ class _MappedFiles:
         self.catalogue = catalogue
         self.duplicates = duplicates
         self.label = label
+        self.cache = cache
         construct_check(self)
 
     @staticmethod
@@ -69,6 +72,12 @@ class _MappedFiles:
         Raises:
             DataError: with file and line (row) of what is wrong.
         """
+        if not self.cache:
+            return self._loaded()
+        files = [self.interactions, self.items, self.users]
+        return cached({"kind": type(self).__name__, **vars(self)}, files, self._loaded)
+
+    def _loaded(self) -> Dataset:
         sums: dict[str, str] = {}
         columns = Columns(self.user, self.item, self.rating, self.timestamp, self.text)
         named = [self.user, self.item, self.rating, self.timestamp, self.text]
