@@ -1,0 +1,153 @@
+"""Loading, filtering and splitting of generated Parquet logs of 1 to 25 million interactions.
+
+    python benchmarks/data.py [--millions 1 5 25] [--peer PYTHON]
+
+The logs have 160,000 users and 60,000 items with skewed activity and popularity, and stand user by
+user, as MovieLens' files do. Each run is a process of its own: load, 5-core, leave-one-out,
+histories of the test; then once more from the cache. `--peer` names a Python with rectools, which
+then loads and splits the smallest log in the same run: ids mapped, times parsed, last two of each
+user held out.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import resource
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+N_USERS, N_ITEMS, CORE = 160_000, 60_000, 5
+
+PEER = """
+import json, resource, sys, time
+import pandas as pd
+from rectools import Columns
+from rectools.dataset import Dataset, Interactions
+from rectools.model_selection import LastNSplitter
+begin = time.perf_counter()
+frame = pd.read_parquet(sys.argv[1])
+frame = frame.rename(columns={"user": "user_id", "item": "item_id", "rating": "weight",
+                              "time": "datetime"})
+frame["datetime"] = pd.to_datetime(frame["datetime"], unit="s")
+frame = frame.drop_duplicates(["user_id", "item_id"])
+data = Dataset.construct(frame)
+loaded = time.perf_counter() - begin
+raw = Interactions(data.get_raw_interactions())
+splitter = LastNSplitter(n=1, n_splits=2, filter_cold_users=False, filter_cold_items=False,
+                         filter_already_seen=False)
+parts = [(len(train), len(test)) for train, test, _ in splitter.split(raw)]
+total = time.perf_counter() - begin
+peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
+print(json.dumps({"load": loaded, "split": total - loaded, "total": total, "peak": peak}))
+"""
+
+
+def generate(path: Path, n: int) -> None:
+    """Write a log of `n` interactions."""
+    import numpy as np
+    import polars as pl
+
+    rng = np.random.default_rng(0)
+    activity = rng.lognormal(0, 1, N_USERS)
+    lengths = rng.multinomial(n, activity / activity.sum())
+    user = np.repeat(rng.permutation(N_USERS), lengths)
+    popularity = 1 / np.arange(10, N_ITEMS + 10) ** 0.8
+    item = np.searchsorted(np.cumsum(popularity / popularity.sum()), rng.random(n))
+    frame = pl.DataFrame(
+        {
+            "user": user + 1,
+            "item": np.minimum(item, N_ITEMS - 1) + 1,
+            "rating": rng.integers(1, 11, n).astype(np.float32) / 2,
+            "time": rng.integers(800_000_000, 1_700_000_000, n),
+        }
+    )
+    frame.write_parquet(path)
+
+
+def measure(path: Path) -> dict[str, float]:
+    """Time every stage; meant for a process of its own."""
+    from llmrec.core.types import make_queries
+    from llmrec.data.filters import KCore, apply_filters
+    from llmrec.data.splits import LeaveOneOut
+    from llmrec.data.typed import Parquet
+
+    seconds: dict[str, float] = {}
+    begin = last = time.perf_counter()
+
+    def stage(name: str) -> None:
+        nonlocal last
+        now = time.perf_counter()
+        seconds[name], last = now - last, now
+
+    source = Parquet(
+        interactions=str(path), rating="rating", timestamp="time", duplicates="first", cache=True
+    )
+    data = source.load()
+    stage("load")
+    data = apply_filters(data, {"core": KCore(k=CORE)})
+    stage("filter")
+    split = LeaveOneOut().split(data)
+    stage("split")
+    queries, targets = make_queries(split.train.union(split.valid), split.test)
+    stage("histories")
+    assert len(queries) == len(targets.items)
+    seconds["total"] = time.perf_counter() - begin
+    seconds["rows"] = len(data)
+    seconds["peak"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
+    return seconds
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--millions", nargs="+", type=float, default=[1, 5, 25])
+    parser.add_argument("--peer", metavar="PYTHON", help="a Python that has rectools")
+    parser.add_argument("--log", type=Path, help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    if options.log is not None:
+        print(json.dumps(measure(options.log)))
+        return
+    print(f"load before: {os.getloadavg()[0]:.1f} of {os.cpu_count()} cores")
+    stages = ["load", "filter", "split", "histories", "total"]
+    print(f"{'rows':>12}" + "".join(f"{name:>11}" for name in [*stages, "peak GB", "from cache"]))
+    with tempfile.TemporaryDirectory() as folder:
+        environment = {**os.environ, "LLMREC_CACHE": folder}
+        for millions in options.millions:
+            path = Path(folder) / f"{millions:g}.parquet"
+            n = round(millions * 1e6)
+            generate(path, n)
+            command = [sys.executable, __file__, "--log", str(path)]
+            runs = []
+            for _ in range(2):
+                done = subprocess.run(
+                    command, env=environment, check=True, capture_output=True, text=True
+                )
+                runs.append(json.loads(done.stdout))
+            first, second = runs
+            row = [first[name] for name in stages] + [first["peak"], second["load"]]
+            print(f"{n:>12,}" + "".join(f"{value:>11.2f}" for value in row), flush=True)
+            if options.peer and millions == options.millions[0]:
+                compare(options.peer, path, first)
+            path.unlink()
+
+
+def compare(python: str, path: Path, ours: dict[str, float]) -> None:
+    """Print what rectools needs for loading and splitting, beside ours."""
+    done = subprocess.run(
+        [python, "-c", PEER, str(path)], check=True, capture_output=True, text=True
+    )
+    peer = json.loads(done.stdout.splitlines()[-1])
+    mine = ours["load"] + ours["split"]
+    print(
+        f"    rectools: load {peer['load']:.2f} s, split {peer['split']:.2f} s, "
+        f"{peer['peak']:.2f} GB; llmrec: load and split {mine:.2f} s: "
+        f"{peer['total'] / mine:.1f} times as fast"
+    )
+
+
+if __name__ == "__main__":
+    main()
