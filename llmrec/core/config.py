@@ -32,6 +32,7 @@ class ComponentOf:
 
 SourceSpec = Annotated[Spec, ComponentOf("source")]
 FilterSpec = Annotated[Spec, ComponentOf("filter")]
+TextStepSpec = Annotated[Spec, ComponentOf("text_step")]
 SplitterSpec = Annotated[Spec, ComponentOf("split")]
 RecommenderSpec = Annotated[Spec, ComponentOf("recommender")]
 BackboneSpec = Annotated[Spec, ComponentOf("backbone")]

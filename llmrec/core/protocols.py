@@ -5,7 +5,7 @@ numpy at the boundaries, torch inside; so tensors and modules are ``Any`` here.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar, Literal, Protocol, Self, runtime_checkable
@@ -89,6 +89,20 @@ class Filter(Protocol):
         Raises:
             DataError: if the data lacks what it needs (ratings, times, …).
         """
+        ...
+
+
+@runtime_checkable
+class TextStep(Protocol):
+    """Cleans the texts of one column."""
+
+    @property
+    def fields(self) -> Sequence[str] | None:
+        """The columns it cleans: item fields, ``text`` for what users write; None for all."""
+        ...
+
+    def apply(self, texts: Sequence[str]) -> list[str]:
+        """Return as many texts, in the same order; an emptied one is ""."""
         ...
 
 

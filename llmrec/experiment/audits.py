@@ -32,7 +32,10 @@ def audit_run(config: Mapping[str, Any], split: Split) -> tuple[Finding, ...]:
     titles = split.test.item_fields.get("title")
     # An item without a title is called by its id.
     by_id = bool(prompts) and (titles is None or sum(map(bool, titles)) < len(titles) / 2)
-    return audit(split, prompts=prompts, ids_are_read=by_id)
+    specs = recommenders(config).values()
+    # A recommender that reads what users write says so by this attribute.
+    reading = any(getattr(build("recommender", spec), "reads_texts", False) for spec in specs)
+    return audit(split, prompts=prompts, ids_are_read=by_id, texts_are_read=reading)
 
 
 def rendered_prompts(config: Mapping[str, Any], split: Split) -> list[RenderedPrompts]:

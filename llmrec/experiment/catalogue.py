@@ -16,6 +16,7 @@ from llmrec.experiment.compose import config_files, read_yaml
 GROUP_OF = {
     "source": "data",
     "filter": "filter",
+    "text_step": "text",
     "split": "split",
     "recommender": "model",
     "backbone": "model/backbone",
@@ -70,6 +71,8 @@ def _how(kind: str) -> str:
         return "evaluation.metrics=[ndcg@10,…]"
     if kind == "filter":
         return "+filter@filters.LABEL=NAME"
+    if kind == "text_step":
+        return "+text@text.LABEL=NAME"
     return f"{GROUP_OF[kind]}=NAME"
 
 

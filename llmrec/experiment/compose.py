@@ -10,7 +10,10 @@ from typing import Any
 from llmrec.core.errors import ConfigError, LlmrecError, Problem, unknown
 
 GROUPS = ("data", "split", "evaluation", "tracker", "model", "experiment")
-KEYS = ("seed", "filters", "models", "ensembles", "label", "folder", "resume", "save_models")
+KEYS = (
+    *("seed", "filters", "text", "audit", "models", "ensembles", "label", "folder", "resume"),
+    "save_models",
+)
 
 
 def config_folder() -> Path:
@@ -103,7 +106,7 @@ def _by_group(package: str) -> str:
         ('model/backbone@models.gpt2.backbone', 'model/backbone', 'data')
     """
     first, *rest = package.split(".")
-    if first in ("models", "ensembles", "filters") and rest:
+    if first in ("models", "ensembles", "filters", "text") and rest:
         group = "/".join([first.removesuffix("s"), *rest[1:]])
         return f"{group}@{package}"
     return "/".join([first, *rest])

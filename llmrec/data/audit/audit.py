@@ -22,6 +22,7 @@ def audit(
     pieces: Sequence[FittedPiece] = (),
     semantic_ids: Mapping[str, np.ndarray] | None = None,
     ids_are_read: bool = False,
+    texts_are_read: bool = True,
 ) -> tuple[Finding, ...]:
     """Return the leaks of a split, and of what is fitted or written for it.
 
@@ -32,6 +33,8 @@ def audit(
         semantic_ids: (n_items, L) codes of items by name, which models read.
         ids_are_read: whether a model reads the external item ids; numbering through held-out rows
             is then an error instead of a warning.
+        texts_are_read: the same of the texts that users write: copies across sides are then an
+            error if they are many.
 
     Example:
         >>> import llmrec
@@ -39,7 +42,8 @@ def audit(
         >>> audit(split)
         ()
     """
-    return tuple(_findings(split, prompts, pieces, semantic_ids or {}, ids_are_read))
+    reads = (ids_are_read, texts_are_read)
+    return tuple(_findings(split, prompts, pieces, semantic_ids or {}, reads))
 
 
 def _findings(
@@ -47,13 +51,13 @@ def _findings(
     prompts: Sequence[RenderedPrompts],
     pieces: Sequence[FittedPiece],
     semantic_ids: Mapping[str, np.ndarray],
-    ids_are_read: bool,
+    reads: tuple[bool, bool],
 ) -> Iterator[Finding]:
     for sides in sides_of(split):
         yield from interaction_findings(sides)
         yield from future_findings(sides)
-        yield from text_findings(sides)
-    yield from order_findings(split, id_ranks(split.train.item_ids), read=ids_are_read)
+        yield from text_findings(sides, read=reads[1])
+    yield from order_findings(split, id_ranks(split.train.item_ids), read=reads[0])
     for name, codes in semantic_ids.items():
         yield from order_findings(
             split, code_ranks(codes), what=f'semantic ids "{name}"', read=True

@@ -15,8 +15,13 @@ SHOWN, WIDTH = 3, 70
 TOLERATED = 0.01
 
 
-def text_findings(sides: Sides) -> Iterator[Finding]:
-    """Yield held-out texts that stand, word for word or nearly so, among the known ones."""
+def text_findings(sides: Sides, *, read: bool = True) -> Iterator[Finding]:
+    """Yield held-out texts that stand, word for word or nearly so, among the known ones.
+
+    Args:
+        sides: what is known, and what is held out.
+        read: whether a model reads these texts.
+    """
     known, held = sides.known.interactions.text, sides.held.interactions.text
     if known is None or held is None:
         return
@@ -24,16 +29,25 @@ def text_findings(sides: Sides) -> Iterator[Finding]:
     same = identical_texts(ours, theirs)
     long = int((word_codes(ours).lengths >= MIN_WORDS).sum())
     if len(same):
-        yield _finding("identical-text", "stand word for word", sides, same, long)
+        yield _finding("identical-text", "stand word for word", sides, same, (long, read))
     rest = np.setdiff1d(np.arange(len(ours)), same.left)
     near = near_duplicates([ours[place] for place in rest], theirs)
     near = Pairs(rest[near.left], near.right, near.similarity)
     if len(near):
-        yield _finding("near-identical-text", "stand nearly word for word", sides, near, long)
+        yield _finding(
+            "near-identical-text", "stand nearly word for word", sides, near, (long, read)
+        )
 
 
-def _finding(code: str, how: str, sides: Sides, pairs: Pairs, long: int) -> Finding:
-    severity: Severity = "error" if len(pairs) > TOLERATED * max(long, 1) else "warning"
+def _finding(code: str, how: str, sides: Sides, pairs: Pairs, about: tuple[int, bool]) -> Finding:
+    long, read = about
+    severity: Severity = "error" if read and len(pairs) > TOLERATED * long else "warning"
+    said = (
+        "a model that reads what users write recognises them: +text@text.copies=no_copies empties "
+        "later copies"
+        if read
+        else "nothing here reads what users write; mind it before something does"
+    )
     held, known = sides.held.interactions, sides.known.interactions
     assert held.text is not None
     assert known.text is not None
@@ -48,8 +62,7 @@ def _finding(code: str, how: str, sides: Sides, pairs: Pairs, long: int) -> Find
         sides.name,
         len(pairs),
         long,
-        f"held-out texts of {MIN_WORDS} words or more {how} among the known ones; a model that "
-        "reads what users write would recognise them: remove duplicate texts before splitting",
+        f"held-out texts of {MIN_WORDS} words or more {how} among the known ones; {said}",
         tuple(examples),
     )
 

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from llmrec.cli import main
@@ -25,7 +26,9 @@ from llmrec.experiment.audits import (
 )
 from llmrec.experiment.run import run
 from llmrec.experiment.store import load_run
+from llmrec.recommenders.simple import Popularity
 from llmrec.reporting.html import render_report
+from llmrec.testing.leaks import copied_texts, with_reviews
 
 
 class Leaky:
@@ -138,3 +141,18 @@ def test_the_command(capsys: pytest.CaptureFixture[str]) -> None:
 def test_findings_do_not_depend_on_the_models() -> None:
     parts = LeaveOneOut().split(Synthetic(n_users=60).load())
     assert audit_run({"models": {"ease": {"name": "ease"}}}, parts) == audit(parts)
+
+
+class Reader(Popularity):
+    """Reads what users write."""
+
+    reads_texts = True
+
+
+def test_copied_texts_are_an_error_only_if_somebody_reads_them() -> None:
+    parts = LeaveOneOut().split(with_reviews(Synthetic(n_users=60).load()))
+    parts = copied_texts(parts, np.random.default_rng(0)).split
+    assert errors(audit_run({"models": {"a": {"name": "popularity"}}}, parts)) == []
+    reader = {"name": f"{__name__}:Reader"}
+    found = errors(audit_run({"models": {"a": reader}}, parts))
+    assert [each.code for each in found] == ["identical-text"]
