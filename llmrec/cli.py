@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import llmrec
-from llmrec.core.errors import LlmrecError
+from llmrec.core.errors import ConfigError, LlmrecError
 
 OK, FAILED, USAGE, INTERRUPTED = 0, 1, 2, 130
 
@@ -27,7 +27,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             from llmrec.experiment.launch import launch
 
             return launch(given[1:])
-        return _dispatch(_parser().parse_args(given))
+        return _dispatch(_parsed(given))
     except SystemExit as exit_:  # argparse and Hydra leave this way
         return exit_.code if isinstance(exit_.code, int) else USAGE if exit_.code else OK
     except KeyboardInterrupt as stop:
@@ -38,6 +38,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return OK
     except Exception as error:
         return _report_error(error, debug)
+
+
+def _parsed(given: list[str]) -> argparse.Namespace:
+    """Return the options; overrides of ``show`` may stand behind its flags."""
+    parser = _parser()
+    options, rest = parser.parse_known_args(given)
+    if options.command == "show" and not any(word.startswith("-") for word in rest):
+        options.words += rest
+    elif rest:
+        parser.error(f"unrecognized arguments: {' '.join(rest)}")
+    return options
 
 
 def _how_to_go_on(stop: KeyboardInterrupt) -> str:
@@ -84,8 +95,13 @@ def _parser() -> argparse.ArgumentParser:
     each.add_argument("overrides", nargs="*", metavar="key=value", help="as for llmrec run")
     each = add("list", "list the components one can choose from")
     each.add_argument("kind", nargs="?", help="only this kind: recommender, backbone, metric, …")
-    each = add("show", "show one component: options, defaults, description, source, configs")
-    each.add_argument("name", help="its name, or kind/name")
+    each = add("show", "show a component with its options; or what a model reads of a user")
+    each.add_argument("name", help="its name, or kind/name; or the word prompt, see --user")
+    each.add_argument(
+        "words", nargs="*", metavar="prompt ...", help="after prompt: NAME and overrides"
+    )
+    each.add_argument("--user", metavar="ID", help="show prompt NAME as it is for this user")
+    each.add_argument("--item", metavar="ID", help="the candidate a prompt asks about")
     each = add("report", "rebuild the tables of a run folder, or merge several runs")
     each.add_argument("runs", nargs="+", type=Path, metavar="RUN", help="run folder")
     each.add_argument("--output", type=Path, metavar="DIR", help="write the tables there")
@@ -124,9 +140,7 @@ def _dispatch(options: argparse.Namespace) -> int:
 
         print(list_text(options.kind))
     elif options.command == "show":
-        from llmrec.experiment.catalogue import show_text
-
-        print(show_text(options.name))
+        print(_shown(options))
     elif options.command == "report":
         from llmrec.experiment.merge import report
 
@@ -148,6 +162,23 @@ def _dispatch(options: argparse.Namespace) -> int:
 
         print(data_text(options.name, options.options, options.output))
     return OK
+
+
+def _shown(options: argparse.Namespace) -> str:
+    """Return a component, or with ``show prompt NAME --user ID`` what a model reads."""
+    if options.name == "prompt" and options.words and options.user is not None:
+        from llmrec.experiment.prompts import prompt_text
+
+        name, *overrides = options.words
+        return prompt_text(name, options.user, overrides, candidate=options.item)
+    if options.name == "prompt" or options.words or options.user or options.item:
+        raise ConfigError(
+            "expected llmrec show NAME, or llmrec show prompt NAME --user ID [--item ID] "
+            "[key=value]"
+        )
+    from llmrec.experiment.catalogue import show_text
+
+    return show_text(options.name)
 
 
 if __name__ == "__main__":

@@ -3,20 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 from llmrec.core.config import build
 from llmrec.core.errors import RunError
-from llmrec.core.files import read_json, write_json
 from llmrec.core.types import Split, make_queries
 from llmrec.data.audit import Finding, RenderedPrompts, audit, errors, findings_text
 from llmrec.experiment.compose import compose_config
 from llmrec.experiment.datasets import load_dataset
+from llmrec.experiment.prompts import check_prompts
 from llmrec.experiment.schema import check_config, complete, recommenders
 from llmrec.prompts.records import item_records
 
-AUDIT = "audit.json"
 # Prompts are all made by one template: some show what the others do.
 N_PROMPTS = 500
 
@@ -86,30 +84,6 @@ def refuse(findings: Sequence[Finding]) -> None:
         )
 
 
-def write_audit(folder: Path, findings: Sequence[Finding]) -> None:
-    """Keep the findings in a run folder."""
-    write_json(folder / AUDIT, [finding.as_dict() for finding in findings])
-
-
-def read_audit(folder: Path) -> tuple[Finding, ...] | None:
-    """Return the findings of a run, None of one that was not audited."""
-    path = folder / AUDIT
-    return tuple(map(Finding.from_dict, read_json(path))) if path.is_file() else None
-
-
-def audit_line(folder: Path) -> str:
-    """Return what the audit of a run said, in one line."""
-    findings = read_audit(folder)
-    if findings is None:
-        return "Leak audit: off"
-    if not findings:
-        return "Leak audit: nothing found"
-    n_errors = len(errors(findings))
-    codes = ", ".join(dict.fromkeys(finding.code for finding in findings))
-    counted = f"{n_errors} errors, {len(findings) - n_errors} warnings"
-    return f"Leak audit: {counted} ({codes}), see {folder / AUDIT}"
-
-
 def audit_text(overrides: Sequence[str]) -> tuple[str, bool]:
     """Audit what a run with these overrides would use; return the findings and whether it leaks.
 
@@ -120,7 +94,9 @@ def audit_text(overrides: Sequence[str]) -> tuple[str, bool]:
     config = compose_config(overrides)
     check_config(config)
     full = complete(config)
-    split: Split = build("split", full["split"]).split(load_dataset(full))
+    dataset = load_dataset(full)
+    check_prompts(full, dataset)
+    split: Split = build("split", full["split"]).split(dataset)
     findings = audit_run(full, split)
     prompts = ", ".join(each.name for each in rendered_prompts(full, split)) or "none"
     head = f"{split.train.name}, {split.protocol}; text prompts: {prompts}"

@@ -13,7 +13,7 @@ from llmrec.core.files import atomic_path, read_json, write_json
 from llmrec.core.types import Dataset
 from llmrec.evaluation.comparison import Comparison
 from llmrec.evaluation.evaluate import Exam
-from llmrec.experiment.audits import read_audit
+from llmrec.experiment.findings import read_audit
 from llmrec.experiment.folder import CONFIG, VERSIONS, slugs
 from llmrec.reporting.html import Example, ReportContext
 from llmrec.reporting.text import best_of

@@ -119,7 +119,7 @@ def execute(config: Mapping[str, Any], folder: Path) -> None:
         LlmrecError: as `llmrec.experiment.run.run`.
         KeyboardInterrupt: with how to go on as its message.
     """
-    from llmrec.experiment.audits import audit_line
+    from llmrec.experiment.findings import audit_line
     from llmrec.experiment.run import FailedModelsError, run
     from llmrec.experiment.schema import check_config, complete, recommenders
     from llmrec.experiment.store import load_run

@@ -18,10 +18,11 @@ from llmrec.data.transforms import describe, describe_split
 from llmrec.evaluation.comparison import Comparison
 from llmrec.evaluation.evaluate import Exam, make_exam
 from llmrec.evaluation.options import EvaluationOptions
-from llmrec.experiment.audits import audit_run, refuse, write_audit
+from llmrec.experiment.audits import audit_run, refuse
 from llmrec.experiment.compose import read_yaml, to_yaml
 from llmrec.experiment.context import write_examples, write_lengths
 from llmrec.experiment.datasets import load_dataset
+from llmrec.experiment.findings import write_audit
 from llmrec.experiment.fitting import Bench, Silent, Watcher, attempt, fresh
 from llmrec.experiment.folder import (
     CONFIG,
@@ -35,6 +36,7 @@ from llmrec.experiment.folder import (
     versions,
 )
 from llmrec.experiment.members import fit_combiner, make_ensemble
+from llmrec.experiment.prompts import check_prompts
 from llmrec.experiment.schema import check_config, complete, recommenders
 from llmrec.experiment.store import load_run, write_tables
 
@@ -101,6 +103,7 @@ def run(
     _check_folder(place, saved, resume=resume)
     tune_allocator()
     dataset = load_dataset(full)
+    check_prompts(full, dataset)
     split: Split = build("split", full["split"]).split(dataset)
     options = EvaluationOptions.from_config(full["evaluation"])
     findings = audit_run(full, split) if full["audit"] != "off" else None

@@ -150,10 +150,23 @@ def _template_problems(template: str) -> list[str]:
         strange = _names(template) - {"history", "candidate"}
     except TemplateSyntaxError as error:
         return [f"not a valid Jinja template: {error.message} (line {error.lineno})"]
-    return [f'unknown name "{name}"; allowed: history, candidate' for name in sorted(strange)]
+    return [
+        f'unknown name "{name}"; allowed: history, candidate{_hint(name)}'
+        for name in sorted(strange)
+    ]
+
+
+def _hint(name: str) -> str:
+    secret = name in ("target", "targets", "label", "answer", "truth", "next", "next_item")
+    return " (a prompt cannot name what it asks for)" if secret else ""
+
+
+def parsed(template: str) -> Any:
+    """Return the syntax tree of a template that compiles."""
+    return _environment().parse(template)
 
 
 def _names(template: str) -> set[str]:
     from jinja2 import meta
 
-    return set(meta.find_undeclared_variables(_environment().parse(template)))
+    return set(meta.find_undeclared_variables(parsed(template)))

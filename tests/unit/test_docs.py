@@ -11,11 +11,12 @@ from typing import Any
 
 import pytest
 
-from llmrec.cli import _parser
+from llmrec.cli import _parsed
 from llmrec.experiment.catalogue import list_text, show_text
 from llmrec.experiment.compose import compose_config, config_files
 from llmrec.experiment.datasets import data_spec
 from llmrec.experiment.launch import is_override
+from llmrec.experiment.prompts import composed_prompt
 from llmrec.experiment.schema import check_config
 
 ROOT = Path(__file__).parents[2]
@@ -80,11 +81,13 @@ def test_every_command_would_run(page: str, command: str) -> None:
         for overrides in runs_of(words[1:]):
             check_config(compose_config(overrides))
         return
-    options = _parser().parse_args(words)
+    options = _parsed(words)
     if options.command == "audit":
         check_config(compose_config(options.overrides))
     elif options.command == "list":
         assert list_text(options.kind)
+    elif options.command == "show" and options.words:
+        assert composed_prompt(options.words[0], options.words[1:])["model"]["prompt"]
     elif options.command == "show":
         assert show_text(options.name)
     elif options.command == "data":

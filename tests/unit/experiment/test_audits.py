@@ -16,14 +16,8 @@ from llmrec.core.types import Dataset, Split
 from llmrec.data.audit import audit, errors
 from llmrec.data.splits import LeaveOneOut
 from llmrec.data.synthetic import Synthetic
-from llmrec.experiment.audits import (
-    AUDIT,
-    audit_line,
-    audit_run,
-    read_audit,
-    refuse,
-    rendered_prompts,
-)
+from llmrec.experiment.audits import audit_run, refuse, rendered_prompts
+from llmrec.experiment.findings import AUDIT, audit_line, read_audit
 from llmrec.experiment.run import run
 from llmrec.experiment.store import load_run
 from llmrec.recommenders.simple import Popularity

@@ -1,0 +1,186 @@
+"""Text prompts of a run: checked before training, and shown as a model reads them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from llmrec.core.config import build
+from llmrec.core.errors import DataError, UnknownNameError, unknown
+from llmrec.core.types import Dataset, Queries, Split
+from llmrec.experiment.compose import compose_config, config_folder, options_of_group
+from llmrec.experiment.context import item_titles
+from llmrec.experiment.datasets import load_dataset
+from llmrec.experiment.schema import check_config, complete, recommenders
+from llmrec.prompts.lint import lint
+from llmrec.prompts.records import item_records
+
+
+def check_prompts(config: Mapping[str, Any], dataset: Dataset) -> None:
+    """Check the text prompts of all recommenders of a run against its data.
+
+    Raises:
+        DataError: with every problem of every prompt.
+    """
+    problems = []
+    records: list[dict[str, str]] = []
+    for label, spec in recommenders(config).items():
+        if not isinstance(spec.get("prompt"), Mapping):
+            continue
+        prompt = build("prompt", spec["prompt"])
+        if prompt.kind != "text":
+            continue
+        records = records or item_records(dataset)
+        asks = bool(build("head", spec["head"]).judges_candidates)
+        rated = dataset.interactions.rating is not None
+        found = lint(prompt, records, rated=rated, asks=asks)
+        problems += [f"{label}: prompt {problem}" for problem in found]
+    if len(problems) == 1:
+        raise DataError(problems[0])
+    if problems:
+        lines = "\n".join(f"  - {problem}" for problem in problems)
+        raise DataError(f"{len(problems)} problems in the prompts:\n{lines}")
+
+
+def prompt_text(
+    name: str, user: str, overrides: Sequence[str] = (), *, candidate: str | None = None
+) -> str:
+    """Return what a model reads of one user: words, tokens, and what was cut.
+
+    The history is that of the test: train and validation.
+
+    Args:
+        name: a config of the group model, or of model/prompt.
+        user: external id.
+        overrides: as for ``llmrec run``, e.g. another data set.
+        candidate: external id of the item asked about, by default the user's held-out one.
+
+    Raises:
+        UnknownNameError: if there is no such config, or it has no prompt.
+        DataError: for an unknown user or item, or a prompt that does not fit the data.
+    """
+    config = complete(composed_prompt(name, overrides))
+    spec = config["model"]
+    model = build("recommender", spec)
+    dataset = load_dataset(config)
+    check_prompts(config, dataset)
+    split: Split = build("split", config["split"]).split(dataset)
+    known = split.train.union(split.valid)
+    index = dataset.user_index(user)
+    queries = _history(known, index)
+    asked = None
+    if model._head.judges_candidates:
+        asked = _candidate(split, index, user, candidate)
+    elif candidate is not None:
+        raise DataError(f"{name} asks about no candidate; leave out --item")
+    prompt = model._prompt
+    n = int(queries.histories.lengths[0])
+    lines = [
+        f"{name}, prompt {spec['prompt']['name']}, user {user} of {dataset.name} "
+        f"({split.protocol}; history: train and validation, {n} items)"
+    ]
+    if asked is not None:
+        lines.append(f"candidate: {item_titles(dataset)[asked]} (item {dataset.item_ids[asked]})")
+    if prompt.kind == "text":
+        lines += _words_and_tokens(model, split.train, queries, asked)
+    else:
+        lines += _item_tokens(model, dataset, queries, asked)
+    return "\n".join(lines)
+
+
+def composed_prompt(name: str, overrides: Sequence[str] = ()) -> dict[str, Any]:
+    """Return the config of a run with one language model that has the prompt.
+
+    Raises:
+        UnknownNameError: if no config has that name, or it has no prompt.
+        ConfigError: for wrong overrides.
+    """
+    models = options_of_group(config_folder(), "model")
+    prompts = options_of_group(config_folder(), "model/prompt")
+    if name in models:
+        chosen = [f"model={name}"]
+    elif name in prompts:
+        chosen = ["model=language_model", f"model/prompt={name}"]
+    else:
+        raise UnknownNameError(unknown("prompt", name, [*prompts, *models]))
+    config = compose_config(["experiment=none", *chosen, *overrides])
+    check_config(config)
+    if not isinstance(config["model"].get("prompt"), Mapping):
+        raise UnknownNameError(f"{name} has no prompt: it is no language model")
+    return config
+
+
+def _history(known: Dataset, user: int) -> Queries:
+    rows = known.rows_by_user.take(np.array([user]))
+    log = known.interactions
+    ratings = None if log.rating is None else rows.with_values(log.rating[rows.values])
+    items = rows.with_values(log.item[rows.values])
+    return Queries(np.array([user], np.int64), items, ratings)
+
+
+def _candidate(split: Split, user: int, name: str, chosen: str | None) -> int:
+    if chosen is not None:
+        return split.test.item_index(chosen)
+    held = split.test.histories[user]
+    if not len(held):
+        raise DataError(f"user {name} has no held-out item in the test; name one with --item")
+    return int(held[0])
+
+
+def _words_and_tokens(model: Any, train: Dataset, queries: Queries, asked: int | None) -> list[str]:
+    from llmrec.recommenders.assembly import prompt_words
+
+    prompt, backbone = model._prompt, model._backbone
+    records = item_records(train)
+    candidates = None if asked is None else np.array([asked])
+    (text,) = prompt.render(records, queries.histories, queries.ratings, candidates)
+    seen = np.flatnonzero(train.item_counts)
+    texts = train.item_texts()
+    tokenizer = backbone.tokenizer([texts[item] for item in seen] + prompt_words(model))
+    prefix, suffix = backbone.frame(tokenizer, model._head.needs("text"))
+    whole = tokenizer(text, add_special_tokens=False)["input_ids"]
+    rows, _ = prompt.tokenise(tokenizer, [text], prefix, suffix)
+    read = rows[0].tolist()
+    n_cut = len(whole) + len(prefix) + len(suffix) - len(read)
+    shown = min(int(queries.histories.lengths[0]), prompt.history_length)
+    left_out = int(queries.histories.lengths[0]) - shown
+    return [
+        f"items shown: the latest {shown}, {left_out} older ones left out "
+        f"(history_length={prompt.history_length})",
+        f"tokens: {len(read)} of at most {prompt.max_length}, {len(prefix) + len(suffix)} of them "
+        "added by the backbone",
+        f"cut from the front: {_cut(tokenizer, whole, n_cut)}",
+        "",
+        "rendered:",
+        text,
+        "",
+        "read by the model:",
+        tokenizer.decode(read),
+    ]
+
+
+def _cut(tokenizer: Any, tokens: list[int], n: int) -> str:
+    return f'{n} tokens, "{tokenizer.decode(tokens[:n])}"' if n else "nothing"
+
+
+def _item_tokens(model: Any, dataset: Dataset, queries: Queries, asked: int | None) -> list[str]:
+    prompt = model._prompt
+    room = prompt.max_length - (asked is not None)
+    shown = queries.histories.tail(room)[0]
+    titles = item_titles(dataset)
+    ratings = queries.ratings.tail(room)[0] if queries.ratings is not None else None
+    left_out = int(queries.histories.lengths[0]) - len(shown)
+    lines = [
+        f"tokens: {len(shown) + (asked is not None)} of at most {prompt.max_length}, one per item",
+        f"cut from the front: {left_out} older items",
+        "",
+        "read by the model, oldest first:",
+    ]
+    for place, item in enumerate(shown):
+        rating = f"  rated {ratings[place]:g}" if prompt.use_ratings and ratings is not None else ""
+        lines.append(f"  item {dataset.item_ids[item]}  {titles[item]}{rating}")
+    if asked is not None:
+        lines.append(f"  item {dataset.item_ids[asked]}  {titles[asked]}  (candidate)")
+    return lines
