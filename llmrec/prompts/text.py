@@ -167,6 +167,9 @@ def parsed(template: str) -> Any:
 
 
 def _names(template: str) -> set[str]:
-    from jinja2 import meta
+    from jinja2 import meta, nodes
 
-    return set(meta.find_undeclared_variables(parsed(template)))
+    tree = parsed(template)
+    # Jinja takes a name that is set in one branch for undeclared, because another may lack it.
+    own = {each.name for each in tree.find_all(nodes.Name) if each.ctx == "store"}
+    return set(meta.find_undeclared_variables(tree)) - own
