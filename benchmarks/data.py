@@ -26,8 +26,7 @@ N_USERS, N_ITEMS, CORE = 160_000, 60_000, 5
 PEER = """
 import json, resource, sys, time
 import pandas as pd
-from rectools import Columns
-from rectools.dataset import Dataset, Interactions
+from rectools.dataset import Dataset
 from rectools.model_selection import LastNSplitter
 begin = time.perf_counter()
 frame = pd.read_parquet(sys.argv[1])
@@ -37,10 +36,9 @@ frame["datetime"] = pd.to_datetime(frame["datetime"], unit="s")
 frame = frame.drop_duplicates(["user_id", "item_id"])
 data = Dataset.construct(frame)
 loaded = time.perf_counter() - begin
-raw = Interactions(data.get_raw_interactions())
 splitter = LastNSplitter(n=1, n_splits=2, filter_cold_users=False, filter_cold_items=False,
                          filter_already_seen=False)
-parts = [(len(train), len(test)) for train, test, _ in splitter.split(raw)]
+parts = [(len(train), len(test)) for train, test, _ in splitter.split(data.interactions)]
 total = time.perf_counter() - begin
 peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
 print(json.dumps({"load": loaded, "split": total - loaded, "total": total, "peak": peak}))

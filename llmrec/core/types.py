@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from llmrec.core.errors import DataError, unknown
+from llmrec.core.order import stable_order
 
 UNKNOWN_USER = -1
 PADDING = -1
@@ -49,7 +50,7 @@ class Ragged:
             values: (N,) the values.
             n_rows: number of rows, empty ones included.
         """
-        order = np.argsort(groups, kind="stable")
+        order = stable_order(groups)
         counts = np.bincount(groups, minlength=n_rows)
         offsets = np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)
         return cls(np.asarray(values)[order], offsets)
@@ -176,7 +177,7 @@ class Interactions:
         """Return the log in time order; equal times keep their order, no times change nothing."""
         if self.timestamp is None or np.all(self.timestamp[1:] >= self.timestamp[:-1]):
             return self
-        return self.take(np.argsort(self.timestamp, kind="stable"))
+        return self.take(stable_order(self.timestamp))
 
 
 @dataclass(frozen=True, eq=False)

@@ -13,6 +13,7 @@ import numpy as np
 import polars as pl
 
 from llmrec.core.errors import DataError, unknown
+from llmrec.core.order import stable_order
 from llmrec.core.types import Dataset, Interactions
 from llmrec.data.columns import dense_ids, ratings, strings, times, unique_identifiers
 from llmrec.data.tables import Table
@@ -154,15 +155,15 @@ def _order(exact: np.ndarray) -> np.ndarray | None:
     """Return the stable order of time, None if the rows have it already."""
     if np.all(exact[1:] >= exact[:-1]):
         return None
-    return np.argsort(exact, kind="stable")
+    return stable_order(exact)
 
 
 def _distinct(pair: np.ndarray, policy: Literal["first", "last"]) -> np.ndarray | None:
     """Return the rows to keep so that each value stands once, None if that is so already."""
     series = pl.Series(pair)
-    first = series.is_first_distinct()
-    if first.all():
+    if series.n_unique() == len(series):
         return None
+    first = series.is_first_distinct()
     return np.flatnonzero((first if policy == "first" else series.is_last_distinct()).to_numpy())
 
 

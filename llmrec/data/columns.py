@@ -61,12 +61,25 @@ def dense_ids(table: Table, name: str) -> tuple[pl.Series, np.ndarray]:
         ids = column.unique().sort()
         return ids, column.cast(pl.Enum(ids)).to_physical().to_numpy().astype(np.int32)
     _refuse(table, name, _empty(column), "is missing")
-    values = np.unique(column.unique().to_numpy())
+    numbers = column.to_numpy()
+    lowest, highest = int(numbers.min()), int(numbers.max())
+    compact = highest - lowest < 4 * len(numbers) and highest < 2**62
+    if compact:  # a table of the whole range takes no search
+        numbers = numbers.astype(np.int64) - lowest
+        present = np.zeros(highest - lowest + 1, bool)
+        present[numbers] = True
+        values = np.flatnonzero(present) + lowest
+    else:
+        values = np.unique(column.unique().to_numpy())
     words = pl.Series(values).cast(pl.String)
     place = words.arg_sort()
     rank = np.empty(len(values), np.int32)
     rank[place.to_numpy()] = np.arange(len(values), dtype=np.int32)
-    return words.gather(place), rank[np.searchsorted(values, column.to_numpy())]
+    if not compact:
+        return words.gather(place), rank[np.searchsorted(values, numbers)]
+    code_of = np.empty(highest - lowest + 1, np.int32)
+    code_of[values - lowest] = rank
+    return words.gather(place), code_of[numbers]
 
 
 def codes(table: Table, name: str, ids: pl.Series, known_from: str) -> np.ndarray:

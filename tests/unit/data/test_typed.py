@@ -105,8 +105,17 @@ def test_a_hugging_face_table_is_read_through_arrow() -> None:
 
 
 def test_numbers_as_ids_come_in_alphabetical_order_as_text_does() -> None:
-    numbers = [10, 9, -1, 100, 9]
-    log = pl.DataFrame({"user": numbers, "item": [1, 2, 3, 4, 5]})
+    for numbers in (
+        [10, 9, -1, 100, 9],
+        [3, 2, -1, 5, 12, 2],
+        [2**62, -(2**62), 5, 5, 5],
+        [2**63] * 3,
+    ):
+        check_numbers(numbers)
+
+
+def check_numbers(numbers: list[int]) -> None:
+    log = pl.DataFrame({"user": numbers, "item": range(len(numbers))})
     data = load_table(log)
     assert data.user_ids.tolist() == sorted(map(str, set(numbers)))
     assert data.user_ids[data.interactions.user].tolist() == list(map(str, numbers))
