@@ -1,4 +1,4 @@
-"""The command line: ``run``, ``audit``, ``list``, ``show``, ``report``, ``recommend`` and ``data``.
+"""The command line: ``llmrec run``, ``llmrec audit`` and the other commands of ``llmrec --help``.
 
 Nothing heavy is imported before a command needs it: ``llmrec --help`` is instant.
 """
@@ -112,6 +112,8 @@ def _parser() -> argparse.ArgumentParser:
     who = each.add_mutually_exclusive_group(required=True)
     who.add_argument("--user", metavar="ID", help="a user of the data")
     who.add_argument("--items", metavar="ID,ID", help="the history of a new user, oldest first")
+    each = add("forget", "delete cached data of users who ask to be removed")
+    each.add_argument("users", nargs="+", metavar="ID", help="external id of a user")
     each = add("data", "get a data set if needed, and describe it")
     each.add_argument("name", help="a config of the group data, or a registered source")
     each.add_argument("options", nargs="*", metavar="key=value", help="options of the source")
@@ -157,6 +159,10 @@ def _dispatch(options: argparse.Namespace) -> int:
                 label=options.model,
             )
         )
+    elif options.command == "forget":
+        from llmrec.data.forget import forget
+
+        print(forget(options.users))
     elif options.command == "data":
         from llmrec.experiment.datasets import data_text
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import inspect
 import itertools
 from collections.abc import Mapping
+from dataclasses import asdict, is_dataclass
 from pathlib import Path
 from typing import Any
 
@@ -113,7 +114,9 @@ def _fields(cls: type) -> list[str]:
         factory = cls.__dataclass_fields__[option.name].default_factory  # type: ignore[attr-defined]
         if callable(factory):
             made = factory()
-            default = "`{}`" if made == {} else f"`{getattr(made, 'name', None) or made['name']}`"
+            made = asdict(made) if is_dataclass(made) else made
+            plain = made == {} or "name" not in made
+            default = f"`{{{', '.join(made)}}}`" if plain else f"`{made['name']}`"
         else:
             default = "required" if option.required else f"`{_value(option.default)}`"
         kind = describe(option.annotation)

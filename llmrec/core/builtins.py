@@ -37,6 +37,7 @@ BUILTINS: dict[str, dict[str, str]] = {
         "language": "llmrec.data.text:Language",
         "truncate": "llmrec.data.text:Truncate",
         "no_copies": "llmrec.data.text:NoCopies",
+        "mask": "llmrec.data.privacy:Mask",
     },
     "split": {
         "leave_one_out": "llmrec.data.splits:LeaveOneOut",

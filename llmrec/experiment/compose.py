@@ -11,7 +11,18 @@ from llmrec.core.errors import ConfigError, LlmrecError, Problem, unknown
 
 GROUPS = ("data", "split", "evaluation", "tracker", "model", "experiment")
 KEYS = (
-    *("seed", "filters", "text", "audit", "models", "ensembles", "label", "folder", "resume"),
+    *(
+        "seed",
+        "filters",
+        "text",
+        "privacy",
+        "audit",
+        "models",
+        "ensembles",
+        "label",
+        "folder",
+        "resume",
+    ),
     "save_models",
 )
 

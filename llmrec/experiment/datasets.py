@@ -13,6 +13,7 @@ from llmrec.core.registry import registry
 from llmrec.core.types import Dataset
 from llmrec.data.cleaning import clean_dataset
 from llmrec.data.filters import apply_filters
+from llmrec.data.privacy import PrivacyOptions, protected
 from llmrec.data.summary import rows_of, summary
 from llmrec.experiment.compose import compose_config, config_files
 from llmrec.reporting.data_figure import write_data_figure, write_latex_table
@@ -41,15 +42,16 @@ def data_spec(name: str, options: Sequence[str] = ()) -> dict[str, Any]:
 
 
 def load_dataset(config: Mapping[str, Any]) -> Dataset:
-    """Return the data of a run: loaded, then filtered, then with its texts cleaned.
+    """Return the data of a run: loaded, protected, filtered, its texts cleaned.
 
     Args:
-        config: with the keys ``data`` and, if there are any, ``filters`` and ``text``.
+        config: with the keys ``data`` and, if there are any, ``privacy``, ``filters``, ``text``.
 
     Raises:
         DataError: if it cannot be loaded, a filter leaves nothing, or a step names no column.
     """
     dataset: Dataset = build("source", config["data"]).load()
+    dataset = protected(dataset, PrivacyOptions(**(config.get("privacy") or {})))
     filters = config.get("filters") or {}
     dataset = apply_filters(dataset, {label: build("filter", filters[label]) for label in filters})
     steps = config.get("text") or {}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field, is_dataclass
 from typing import Any, Literal
 
 from llmrec.core.config import (
@@ -20,6 +20,7 @@ from llmrec.core.config import (
 )
 from llmrec.core.errors import ConfigError, LlmrecError, Problem, did_you_mean
 from llmrec.core.registry import registry
+from llmrec.data.privacy import PrivacyOptions
 from llmrec.evaluation.options import EvaluationOptions
 
 OWN, FOLLOWING = {"members", "name"}, {"task", "threshold"}
@@ -38,6 +39,7 @@ class RunConfig:
         tracker: where curves and the table are reported.
         audit: what to do about leaks that the auditor finds: refuse the run (``error``), go on
             and report them (``warn``), or not look for any (``off``, in quotes in a YAML file).
+        privacy: pseudonyms, masked texts and removed users, before the filters.
         text: how texts are cleaned, by label, applied in this order after the filters.
         model: the recommender under test, beside those of `models`.
         label: its name in the table, by default made of its parts.
@@ -56,6 +58,7 @@ class RunConfig:
     filters: Mapping[str, FilterSpec] = field(default_factory=dict)
     tracker: TrackerSpec = field(default_factory=lambda: {"name": "none"})
     audit: Literal["error", "warn", "off"] = "error"
+    privacy: PrivacyOptions = field(default_factory=PrivacyOptions)
     text: Mapping[str, TextStepSpec] = field(default_factory=dict)
     model: RecommenderSpec | None = None
     label: str | None = None
@@ -75,7 +78,9 @@ def complete(config: Mapping[str, Any]) -> dict[str, Any]:
         if option.name in config:
             full[option.name] = config[option.name]
         elif callable(default):
-            full[option.name] = default()
+            made = default()
+            plain = is_dataclass(made) and not isinstance(made, type)
+            full[option.name] = asdict(made) if plain else made
         elif not option.required:
             full[option.name] = option.default
     return full

@@ -73,7 +73,7 @@ def test_there_are_commands_to_test() -> None:
 def test_every_command_would_run(page: str, command: str) -> None:
     words = shlex.split(command)
     if GENERAL.search(command) or len(words) == 1:
-        assert words[0] in ("run", "audit", "list", "show", "report", "recommend", "data")
+        assert words[0] in ("run", "audit", "forget", "list", "show", "report", "recommend", "data")
         return
     if words[0] == "run":
         if "--resume" in words or "--help" in words:

@@ -1,0 +1,78 @@
+"""Removal of users from what llmrec keeps on disk."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Collection
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from llmrec.core.errors import DataError
+from llmrec.core.files import cache_folder, readable_os_errors
+
+
+@dataclass(frozen=True)
+class Forgotten:
+    """What was deleted, and what a person has to look after.
+
+    Attributes:
+        tables: cached data sets that held one of the users (made again without them when
+            `removed_users` names them).
+        embeddings: cached embeddings; their files do not tell whose texts they are made of, so
+            all of them go.
+        archives: downloads that stay as they are: an archive is checked by its checksum.
+    """
+
+    tables: tuple[Path, ...]
+    embeddings: tuple[Path, ...]
+    archives: tuple[Path, ...]
+
+    def __str__(self) -> str:
+        lines = [
+            f"deleted {len(self.tables)} cached data sets that held them, and "
+            f"{len(self.embeddings)} cached embeddings",
+            "add their ids to the file of privacy.removed_users: every run then leaves them out",
+            "look after yourself: source files, and run folders of earlier runs (models, results)",
+        ]
+        lines += [f"a downloaded archive stays: {path}" for path in self.archives]
+        return "\n".join(lines)
+
+
+def forget(users: Collection[str]) -> Forgotten:
+    """Delete cached data sets that hold some users, and all cached embeddings.
+
+    Args:
+        users: external ids, as the source writes them.
+
+    Raises:
+        DataError: for no user at all.
+        RunError: if the cache cannot be written.
+    """
+    wanted = [str(user) for user in users if str(user).strip()]
+    if not wanted:
+        raise DataError("name at least one user to forget")
+    root = cache_folder()
+    tables = [
+        folder
+        for folder in sorted(root.glob("tables/*"))
+        if folder.is_dir() and _holds(folder / "user_ids.npy", wanted)
+    ]
+    embeddings = sorted(root.glob("embeddings/*"))
+    with readable_os_errors(root):
+        for folder in tables:
+            shutil.rmtree(folder)
+        for path in embeddings:
+            path.unlink()
+    archives = sorted(path for path in root.glob("datasets/*/*") if path.is_file())
+    return Forgotten(tuple(tables), tuple(embeddings), tuple(archives))
+
+
+def _holds(path: Path, users: Collection[str]) -> bool:
+    """Whether a file of ids has one of the users; a damaged one is deleted to be sure."""
+    try:
+        ids = np.load(path)
+    except (OSError, ValueError):
+        return True
+    return bool(np.isin(ids.astype(str), list(users)).any())
