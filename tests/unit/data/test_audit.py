@@ -191,6 +191,26 @@ def test_ids_numbered_on_train_only_are_clean(splits) -> None:
     assert "ordered-ids" not in codes(audit(numbered(split, ranks)))
 
 
+def test_ids_numbered_on_train_only_by_shuffled_users_are_clean() -> None:
+    """Ordering users by their numbers must not make neighbours by itself."""
+    rng = np.random.default_rng(0)
+    n_users, n_items, length = 3000, 2000, 5
+    popularity = 1 / (1 + np.arange(n_items))
+    popularity /= popularity.sum()
+    item = np.concatenate(
+        [rng.choice(n_items, length, replace=False, p=popularity) for _ in range(n_users)]
+    )
+    user = np.repeat(np.arange(n_users), length)
+    log = Interactions(user.astype(np.int32), item.astype(np.int32))
+    data = Dataset("s", log, np.arange(n_users).astype(str), np.arange(n_items).astype(str))
+    split = LeaveOneOut().split(data)
+    met = split.train.histories.take(rng.permutation(n_users)).values
+    items, first = np.unique(np.concatenate([met, np.arange(n_items)]), return_index=True)
+    ranks = np.empty(n_items, np.int64)
+    ranks[items[np.argsort(first)]] = np.arange(n_items)
+    assert audit(numbered(split, ranks)) == ()
+
+
 def test_a_catalogue_whose_neighbours_are_used_in_a_row_is_clean() -> None:
     """Albums: track after track, in train as in the test, for everybody."""
     rng = np.random.default_rng(0)
