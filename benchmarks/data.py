@@ -1,12 +1,13 @@
 """Loading, filtering and splitting of generated Parquet logs of 1 to 25 million interactions.
 
-    python benchmarks/data.py [--millions 1 5 25] [--peer PYTHON]
+    python benchmarks/data.py [--millions 1 5 25] [--rectools PYTHON] [--recbole PYTHON]
 
 The logs have 160,000 users and 60,000 items with skewed activity and popularity, and stand user by
 user, as MovieLens' files do. Each run is a process of its own: load, 5-core, leave-one-out,
-histories of the test; then once more from the cache. `--peer` names a Python with rectools, which
-then loads and splits the smallest log in the same run: ids mapped, times parsed, last two of each
-user held out.
+histories of the test; then once more from the cache. The other options name Pythons that have the
+peers; they load and split the smallest log in the same run: ids mapped, the last two interactions
+of each user held out. RecTools reads the Parquet file, RecBole its own text file (and llmrec that
+one too, beside it).
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ from pathlib import Path
 
 N_USERS, N_ITEMS, CORE = 160_000, 60_000, 5
 
-PEER = """
+RECTOOLS = """
 import json, resource, sys, time
 import pandas as pd
 from rectools.dataset import Dataset
@@ -39,6 +40,27 @@ loaded = time.perf_counter() - begin
 splitter = LastNSplitter(n=1, n_splits=2, filter_cold_users=False, filter_cold_items=False,
                          filter_already_seen=False)
 parts = [(len(train), len(test)) for train, test, _ in splitter.split(data.interactions)]
+total = time.perf_counter() - begin
+peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
+print(json.dumps({"load": loaded, "split": total - loaded, "total": total, "peak": peak}))
+"""
+
+
+RECBOLE = """
+import json, pathlib, resource, sys, time, types
+sys.modules["torch.utils.tensorboard"] = types.SimpleNamespace(SummaryWriter=object)
+from recbole.config import Config
+from recbole.data import create_dataset
+folder = pathlib.Path(sys.argv[1]).parent
+begin = time.perf_counter()
+config = Config(model="BPR", dataset=folder.name, config_dict={
+    "data_path": str(folder.parent), "show_progress": False, "state": "ERROR",
+    "load_col": {"inter": ["user_id", "item_id", "rating", "timestamp"]},
+    "eval_args": {"split": {"LS": "valid_and_test"}, "order": "TO", "group_by": "user",
+                  "mode": "full"}})
+data = create_dataset(config)
+loaded = time.perf_counter() - begin
+data.build()
 total = time.perf_counter() - begin
 peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
 print(json.dumps({"load": loaded, "split": total - loaded, "total": total, "peak": peak}))
@@ -69,11 +91,13 @@ def generate(path: Path, n: int) -> None:
 
 def measure(path: Path) -> dict[str, float]:
     """Time every stage; meant for a process of its own."""
+    from llmrec.core.memory import tune_allocator
     from llmrec.core.types import make_queries
     from llmrec.data.filters import KCore, apply_filters
     from llmrec.data.splits import LeaveOneOut
     from llmrec.data.typed import Parquet
 
+    tune_allocator()  # as every run does
     seconds: dict[str, float] = {}
     begin = last = time.perf_counter()
 
@@ -103,11 +127,13 @@ def measure(path: Path) -> dict[str, float]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--millions", nargs="+", type=float, default=[1, 5, 25])
-    parser.add_argument("--peer", metavar="PYTHON", help="a Python that has rectools")
+    parser.add_argument("--rectools", metavar="PYTHON", help="a Python that has rectools")
+    parser.add_argument("--recbole", metavar="PYTHON", help="a Python that has recbole and torch")
     parser.add_argument("--log", type=Path, help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.log is not None:
-        print(json.dumps(measure(options.log)))
+        how = measure_text if options.log.suffix == ".inter" else measure
+        print(json.dumps(how(options.log)))
         return
     print(f"load before: {os.getloadavg()[0]:.1f} of {os.cpu_count()} cores")
     stages = ["load", "filter", "split", "histories", "total"]
@@ -128,21 +154,55 @@ def main() -> None:
             first, second = runs
             row = [first[name] for name in stages] + [first["peak"], second["load"]]
             print(f"{n:>12,}" + "".join(f"{value:>11.2f}" for value in row), flush=True)
-            if options.peer and millions == options.millions[0]:
-                compare(options.peer, path, first)
+            if options.rectools and millions == options.millions[0]:
+                compare("rectools", options.rectools, RECTOOLS, path, first)
+            if options.recbole and millions == options.millions[0]:
+                text = as_text(path)
+                command[-1] = str(text)
+                done = subprocess.run(command, check=True, capture_output=True, text=True)
+                compare("recbole", options.recbole, RECBOLE, text, json.loads(done.stdout))
             path.unlink()
 
 
-def compare(python: str, path: Path, ours: dict[str, float]) -> None:
-    """Print what rectools needs for loading and splitting, beside ours."""
+def as_text(path: Path) -> Path:
+    """Write a log in RecBole's form, without duplicates."""
+    import polars as pl
+
+    text = path.parent / "log" / "log.inter"
+    text.parent.mkdir()
+    names = {"user": "user_id:token", "item": "item_id:token"}
+    names |= {"rating": "rating:float", "time": "timestamp:float"}
+    frame = pl.read_parquet(path).unique(["user", "item"], keep="first", maintain_order=True)
+    frame.rename(names).write_csv(text, separator="\t")
+    return text
+
+
+def measure_text(path: Path) -> dict[str, float]:
+    """Time loading and splitting of RecBole's text file."""
+    from llmrec.data.recbole import RecBole
+    from llmrec.data.splits import LeaveOneOut
+
+    begin = time.perf_counter()
+    data = RecBole(interactions=str(path)).load()
+    loaded = time.perf_counter() - begin
+    LeaveOneOut().split(data)
+    return {"load": loaded, "split": time.perf_counter() - begin - loaded}
+
+
+def compare(name: str, python: str, code: str, path: Path, ours: dict[str, float]) -> None:
+    """Print what a peer needs for loading and splitting, beside ours."""
     done = subprocess.run(
-        [python, "-c", PEER, str(path)], check=True, capture_output=True, text=True
+        [python, "-W", "ignore", "-c", code, str(path)],
+        check=True,
+        capture_output=True,
+        text=True,
+        cwd=path.parent,
     )
     peer = json.loads(done.stdout.splitlines()[-1])
     mine = ours["load"] + ours["split"]
     print(
-        f"    rectools: load {peer['load']:.2f} s, split {peer['split']:.2f} s, "
-        f"{peer['peak']:.2f} GB; llmrec: load and split {mine:.2f} s: "
+        f"    {name}: load {peer['load']:.2f} s, split {peer['split']:.2f} s, "
+        f"{peer['peak']:.2f} GB; llmrec on the same file: {mine:.2f} s, "
         f"{peer['total'] / mine:.1f} times as fast"
     )
 
