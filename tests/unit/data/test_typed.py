@@ -184,9 +184,9 @@ def test_an_odd_table_is_refused() -> None:
         (b'{"user": 1, "item": 2}\n{"item": 3}\n', r"line 2: user is missing"),
         (b'{"usr": 1, "item": 2}\n', r'unknown field .*"user" \(did you mean "usr"\?\)'),
         (b'{"user": "\xe9", "item": 2}\n', r"line 1: byte 11 .* is not UTF-8"),
-        (gzip.compress(lines(LOG))[:-9], r"is cut off or damaged"),
+        (gzip.compress(lines(LOG), mtime=0)[:-9], r"is cut off or damaged"),
         (b"\x1f\x8bxxxxxxxxxxx", r"is cut off or damaged"),
-        (gzip.compress(b""), r"is empty"),
+        (gzip.compress(b"", mtime=0), r"is empty"),
     ],
 )
 def test_bad_json_lines_are_sentences_with_their_line(tmp_path: Path, content, message) -> None:
