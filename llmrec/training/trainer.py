@@ -6,6 +6,7 @@ import contextlib
 import logging
 import math
 import random
+import shutil
 import tempfile
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -300,6 +301,7 @@ def train(
         if folder is None:
             folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
         resume = newest_checkpoint(folder) if context.resume else None
+        remove_checkpoints(folder, after=resume)
         state = None if resume is None else finished_state(resume, options)
         if state is not None:
             restore(net, folder / f"checkpoint-{state.best_global_step or state.global_step}")
@@ -387,7 +389,21 @@ def _build_trainer(
 def newest_checkpoint(folder: Path) -> Path | None:
     """Return the newest complete checkpoint: the trainer's state is the last file written."""
     found = [path.parent for path in Path(folder).glob(f"checkpoint-*/{STATE}") if _readable(path)]
-    return max(found, key=lambda path: int(path.name.partition("-")[2]), default=None)
+    return max(found, key=_step, default=None)
+
+
+def remove_checkpoints(folder: Path, after: Path | None) -> None:
+    """Remove half-written checkpoints, newer than that to resume from, or all of an earlier fit.
+
+    Otherwise the trainer, which keeps the newest few by number, would count them among its own.
+    """
+    for path in folder.glob("checkpoint-*"):
+        if after is None or _step(path) > _step(after):
+            shutil.rmtree(path)
+
+
+def _step(checkpoint: Path) -> int:
+    return int(checkpoint.name.partition("-")[2])
 
 
 def _readable(path: Path) -> bool:
