@@ -128,25 +128,33 @@ def test_without_validation_all_epochs_count() -> None:
     assert np.isnan(model.info.details["validation_ndcg@10"])
 
 
-def test_accumulated_batches_equal_one_big_batch() -> None:
-    # Histories of one length: the mean of the halves is the mean of all.
+@pytest.mark.parametrize(("head", "prompt"), [("next", "items"), ("title", "text")])
+def test_accumulated_batches_equal_one_big_batch(head: str, prompt: str) -> None:
+    # Histories (and titles) of one length: the mean of the halves is the mean of all.
     train = lm_cases.dataset([[(u + s) % 7 for s in range(5)] for u in range(16)])
     queries = lm_cases.queries().take(slice(0, 4))
 
-    def scores(batch_size: int, steps: int) -> np.ndarray:
+    def scores(batch_size: int, steps: int) -> tuple[np.ndarray, list[float]]:
+        curve = Curve()
         model = lm_cases.model(
+            head=head,
+            prompt=prompt,
             parts=NO_DROPOUT,
+            examples_per_user=1,
             batch_size=batch_size,
             gradient_accumulation_steps=steps,
             epochs=3,
             learning_rate=0.01,
-        ).fit(train)
+        ).fit(train, None, curve.context)
         rows = queries.histories.with_values(queries.histories.values % 7)
-        return model.score(type(queries)(queries.users, rows))
+        # The norm, not only the direction: Adam would hide a gradient twice as large.
+        return model.score(type(queries)(queries.users, rows)), curve.values("grad_norm")
 
-    whole = scores(16, 1)
-    np.testing.assert_allclose(scores(8, 2), whole, rtol=1e-3, atol=1e-4)
-    assert not np.allclose(scores(8, 1), whole, atol=1e-2)
+    whole, norms = scores(16, 1)
+    accumulated, same_norms = scores(8, 2)
+    np.testing.assert_allclose(accumulated, whole, rtol=1e-3, atol=1e-4)
+    assert same_norms == pytest.approx(norms, rel=1e-3)
+    assert not np.allclose(scores(8, 1)[0], whole, atol=1e-2)
 
 
 def test_a_loss_that_is_not_finite_is_a_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
