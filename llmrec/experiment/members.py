@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Mapping
 from typing import Any
 
@@ -61,6 +62,35 @@ def members_of(
         if list(chosen.values()).count(label) > 1:
             raise RunError(f'its member {name}, "{label}", is a member twice')
     return chosen
+
+
+def members_or_none(
+    bench: Bench, spec: Mapping[str, Any], singles: Mapping[str, Spec]
+) -> list[str] | None:
+    """Return the labels of an ensemble's members; None if it cannot be made (`members_of` says
+    why).
+    """
+    try:
+        return list(members_of(bench, spec, singles).values())
+    except RunError:
+        return None
+
+
+def is_current(bench: Bench, label: str, members: list[str] | None) -> bool:
+    """Whether an ensemble is finished, and with the members that it has now.
+
+    They were others if a row that failed at that time is better.
+    """
+    if not bench.finished(label):
+        return False
+    recorded = ModelResult.load(bench.result_folder(label)).info.details.get("members")
+    return recorded == members
+
+
+def forget(bench: Bench, label: str) -> None:
+    """Remove what is kept of an ensemble: it may be of other members, and costs little to redo."""
+    for folder in (bench.result_folder(label), bench.model_folder(label)):
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def make_ensemble(

@@ -32,7 +32,13 @@ from llmrec.experiment.folder import (
     slugs,
     versions,
 )
-from llmrec.experiment.members import fit_combiner, make_ensemble
+from llmrec.experiment.members import (
+    fit_combiner,
+    forget,
+    is_current,
+    make_ensemble,
+    members_or_none,
+)
 from llmrec.experiment.schema import check_config, complete, recommenders
 from llmrec.experiment.store import load_run, write_tables
 
@@ -137,19 +143,27 @@ def run(
 def _work(bench: Bench, config: Mapping[str, Any]) -> dict[str, str]:
     """Fit and judge what is not finished; return the failures by label."""
     write_json(bench.folder / FAILURES, {})
+    singles = recommenders(config)
     fitted: dict[str, Recommender] = {}
-    wanted = any(not bench.finished(label) for label in config["ensembles"])
-    for label, spec in recommenders(config).items():
-        kept = bench.save_models or not wanted
-        if bench.finished(label) and kept:
-            continue
-        made = attempt(bench, label, partial(fresh, bench, spec))
-        if made is not None and not bench.save_models and wanted:
+    in_memory = bool(config["ensembles"]) and not bench.save_models
+
+    def fit_single(label: str) -> None:
+        made = attempt(bench, label, partial(fresh, bench, singles[label]))
+        if made is not None and in_memory:
             fitted[label] = made
-    for label, spec in config["ensembles"].items():
+
+    for label in singles:
         if not bench.finished(label):
-            make = partial(make_ensemble, bench, spec, recommenders(config), fitted)
-            attempt(bench, label, make, fit_combiner)
+            fit_single(label)
+    for label, spec in config["ensembles"].items():
+        members = members_or_none(bench, spec, singles)
+        if is_current(bench, label, members):
+            continue
+        forget(bench, label)
+        for member in members or ():
+            if in_memory and member not in fitted:
+                fit_single(member)
+        attempt(bench, label, partial(make_ensemble, bench, spec, singles, fitted), fit_combiner)
     failures: dict[str, str] = read_json(bench.folder / FAILURES)
     return failures
 

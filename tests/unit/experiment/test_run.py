@@ -355,3 +355,39 @@ def test_a_member_twice_is_refused(config: Config, tmp_path: Path) -> None:
     models = {"first": {"name": "counting"}}
     with pytest.raises(FailedModelsError, match="is a member twice"):
         run(config(models=models, ensembles={"both": _ensemble(members=members)}), folder=tmp_path)
+
+
+@pytest.mark.parametrize("save_models", [True, False])
+def test_an_ensemble_is_made_again_when_a_better_row_no_longer_fails(
+    config: Config, tmp_path: Path, save_models: bool
+) -> None:
+    models = {
+        "weak": {"name": "counting", "noise": 1000.0},
+        "language": {"name": "counting", "family": "language_model"},
+        "strong": {"name": "fragile", "noise": 1.0},
+    }
+    chosen = config(models=models, ensembles={"both": _ensemble()}, save_models=save_models)
+    run(chosen, folder=tmp_path / "whole")
+    Fragile.trouble = ValueError("once")
+    with pytest.raises(FailedModelsError):
+        run(chosen, folder=tmp_path / "resumed")
+    assert load_run(tmp_path / "resumed").result("both").info.details["members"] == [
+        "language",
+        "weak",
+    ]
+    Fragile.trouble = None
+    run({**chosen, "resume": True}, folder=tmp_path / "resumed")
+    ensemble = load_run(tmp_path / "resumed").result("both")
+    assert ensemble.info.details["members"] == ["language", "strong"]
+    whole, resumed = (tmp_path / name / "comparison.csv" for name in ("whole", "resumed"))
+    assert resumed.read_bytes() == whole.read_bytes()
+
+
+def test_a_current_ensemble_is_not_made_again(config: Config, tmp_path: Path) -> None:
+    chosen = config(models=FAMILIES, ensembles={"both": _ensemble()}, save_models=False)
+    run(chosen, folder=tmp_path)
+    result = tmp_path / "results" / "both" / "result.json"
+    before = result.stat().st_mtime_ns
+    run({**chosen, "resume": True}, folder=tmp_path)
+    assert result.stat().st_mtime_ns == before
+    assert len(Counting.fits) == 2
