@@ -122,11 +122,17 @@ def make_ensemble(
 def fit_combiner(bench: Bench, ensemble: Ensemble, _: FitContext) -> float:
     """Let the combiner learn on validation; return the seconds that its members took to fit.
 
+    It is asked what the validation exam asks, candidates included: the protocol that is judged.
+
     Raises:
         RunError: if it learns and the split has no validation rows.
     """
-    if len(bench.split.valid):
-        ensemble.fit_combiner(*make_queries(bench.split.train, bench.split.valid))
+    if bench.valid is not None:
+        queries, targets = bench.valid.queries, bench.valid.targets
+        if bench.valid.task == "preference":
+            # the ratings of that exam are likes already; the ensemble has its own threshold
+            _, targets = make_queries(bench.split.train, bench.split.valid)
+        ensemble.fit_combiner(queries, targets)
     elif not ensemble.ready:
         raise RunError("its combiner learns on validation rows and the split has none")
     results = [ModelResult.load(bench.result_folder(label)) for label in ensemble.fitted]

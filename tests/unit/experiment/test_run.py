@@ -12,6 +12,8 @@ import pytest
 from experiment_doubles import Counting, Fragile, Recorder
 
 from llmrec.core.errors import ConfigError, DataError, RunError
+from llmrec.core.types import Queries, Targets
+from llmrec.ensembles.ensemble import Ensemble
 from llmrec.experiment.compose import read_yaml
 from llmrec.experiment.run import FailedModelsError, run
 from llmrec.experiment.store import load_run
@@ -391,3 +393,43 @@ def test_a_current_ensemble_is_not_made_again(config: Config, tmp_path: Path) ->
     run({**chosen, "resume": True}, folder=tmp_path)
     assert result.stat().st_mtime_ns == before
     assert len(Counting.fits) == 2
+
+
+def test_a_combiner_learns_on_the_candidates_that_are_judged(
+    config: Config, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[tuple[Queries, Targets]] = []
+    learn = Ensemble.fit_combiner
+
+    def listen(self: Ensemble, queries: Queries, targets: Targets) -> Ensemble:
+        asked.append((queries, targets))
+        return learn(self, queries, targets)
+
+    monkeypatch.setattr(Ensemble, "fit_combiner", listen)
+    chosen = config(
+        ensembles={"both": _ensemble(members={"a": "first", "b": "second"})},
+        models={"first": {"name": "counting"}, "second": {"name": "fragile", "noise": 9.0}},
+    )
+    chosen["ensembles"]["both"]["combiner"] = {"name": "weighted"}
+    chosen["evaluation"]["candidates"] = {"name": "sampled", "n": 9}
+    run(chosen, folder=tmp_path)
+    queries, targets = asked[0]
+    assert queries.candidates is not None
+    assert set(queries.candidates.lengths) == {10}
+    for held_out, candidates in zip(targets.items, queries.candidates, strict=True):
+        assert set(held_out) <= set(candidates)
+
+
+def test_a_combiner_of_likes_learns_from_both_kinds(config: Config, tmp_path: Path) -> None:
+    likes = {"name": "biased_mf", "loss": "logistic", "epochs": 2, "threshold": 4.0}
+    chosen = config(
+        data={"name": "synthetic", "n_users": 60, "n_items": 60},
+        split={"name": "random_k_fold", "valid_share": 0.2},
+        models={"first": {"name": "bias", "task": "preference"}, "second": likes},
+        evaluation={"task": "preference", "metrics": ["roc_auc"], "threshold": 4.0},
+        ensembles={"both": _ensemble(members={"a": "first", "b": "second"})},
+    )
+    chosen["ensembles"]["both"]["combiner"] = {"name": "weighted"}
+    run(chosen, folder=tmp_path)
+    ensemble = load_run(tmp_path).result("both")
+    assert sum(ensemble.info.details["weights"].values()) > 0
