@@ -59,7 +59,8 @@ def verdict(comparison: Comparison) -> Verdict:
             "this comparison, so it cannot say whether that is good.",
         )
     outcome, headline, sentence = _against(comparison, model, baseline)
-    return Verdict(outcome, headline, sentence + _ensemble(comparison, model))
+    extra = _control(comparison, model) + _ensemble(comparison, model)
+    return Verdict(outcome, headline, sentence + extra)
 
 
 def _against(
@@ -114,6 +115,21 @@ def _reaches(comparison: Comparison, result: ModelResult) -> str:
     metric = full_label(comparison.main_metric, comparison.protocol)
     value = number(result.overall[comparison.main_metric])
     return f"{row_name(result)}, reaches {metric} = {value}"
+
+
+def _control(comparison: Comparison, model: ModelResult) -> str:
+    """Return a sentence on what the text contributes, where a control of the row was judged."""
+    sentences = []
+    values = {result.label: result for result in comparison.results}
+    for test in comparison.controls:
+        if test.model == model.label:
+            change, bounds = gain(comparison, test.versus, test.control)
+            value = number(values[test.control].overall[comparison.main_metric])
+            sentences.append(
+                f" Against its control, {test.control} ({value}), the text is worth {change} "
+                f"{bounds} ({p_phrase(test.versus.p_holm)})."
+            )
+    return "".join(sentences)
 
 
 def _ensemble(comparison: Comparison, model: ModelResult) -> str:

@@ -3,6 +3,7 @@
 # ruff: noqa: NPY002  (the legacy generators are what is watched)
 from __future__ import annotations
 
+import pickle
 import random
 from pathlib import Path
 
@@ -15,7 +16,7 @@ from llmrec.core.config import build
 from llmrec.core.errors import ConfigError, RunError
 from llmrec.core.protocols import FitContext
 from llmrec.heads.modules import NextItem
-from llmrec.recommenders.assembly import assemble, validated
+from llmrec.recommenders.assembly import assemble, training_batches, validated
 from llmrec.recommenders.base import load_recommender
 from llmrec.training import trainer as training
 from llmrec.training.trainer import TrainingOptions, check_trainer_arguments
@@ -274,3 +275,28 @@ def test_weight_decay_spares_biases_norms_and_item_tokens(tmp_path: Path) -> Non
     decayed = {names[id(p)] for group in groups if group["weight_decay"] for p in group["params"]}
     assert decayed
     assert not any("bias" in n or "LayerNorm" in n for n in decayed)
+
+
+@pytest.mark.parametrize("key", ["fsdp", "deepspeed"])
+def test_sharded_training_is_refused(key: str) -> None:
+    (problem,) = check_trainer_arguments({key: "full_shard"})
+    assert "not supported yet" in problem
+
+
+@pytest.mark.parametrize("key", ["learning_rate", "data_seed", "eval_steps"])
+def test_arguments_without_effect_are_refused(key: str) -> None:
+    (problem,) = check_trainer_arguments({key: 3})
+    assert "has no effect here" in problem
+
+
+@pytest.mark.parametrize(
+    ("head", "prompt"),
+    [("next", "items"), ("rating", "items"), ("next", "text"), ("title", "text")],
+)
+def test_batches_survive_the_way_to_another_process(head: str, prompt: str) -> None:
+    model = lm_cases.model("gpt2", head=head, prompt=prompt)
+    model._model = assemble(model, lm_cases.split().train)
+    lengths, collate = training_batches(model, model._model, lm_cases.split().train)
+    numbers = list(range(min(3, len(lengths))))
+    for name, tensor in pickle.loads(pickle.dumps(collate))(numbers).items():
+        torch.testing.assert_close(tensor, collate(numbers)[name], equal_nan=True)
