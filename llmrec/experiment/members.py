@@ -131,7 +131,7 @@ def fit_combiner(bench: Bench, ensemble: Ensemble, _: FitContext) -> float:
         queries, targets = bench.valid.queries, bench.valid.targets
         if bench.valid.task == "preference":
             # the ratings of that exam are likes already; the ensemble has its own threshold
-            _, targets = make_queries(bench.split.train, bench.split.valid)
+            targets = make_queries(bench.split.train, bench.split.valid)[1]
         ensemble.fit_combiner(queries, targets)
     elif not ensemble.ready:
         raise RunError("its combiner learns on validation rows and the split has none")
