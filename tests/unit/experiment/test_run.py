@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 import pytest
-from experiment_doubles import Counting, Fragile, Recorder
+from experiment_doubles import Counting, Fragile, Recorder, Slow
 
 from llmrec.core.errors import ConfigError, DataError, RunError
 from llmrec.core.types import Queries, Targets
@@ -433,3 +433,42 @@ def test_a_combiner_of_likes_learns_from_both_kinds(config: Config, tmp_path: Pa
     run(chosen, folder=tmp_path)
     ensemble = load_run(tmp_path).result("both")
     assert sum(ensemble.info.details["weights"].values()) > 0
+
+
+@pytest.fixture
+def slow_clock(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let time pass only where `Slow` says so."""
+    monkeypatch.setattr("llmrec.experiment.fitting.time.perf_counter", lambda: Slow.clock[0])
+
+
+SLOW = {"slow": {"name": "slow"}}
+
+
+@pytest.mark.usefixtures("slow_clock")
+def test_loading_libraries_is_no_cost_of_a_row(config: Config, tmp_path: Path) -> None:
+    costs = run(config(models=SLOW), folder=tmp_path).results[0].costs
+    assert costs.fit_seconds == 10
+    assert costs.peak_memory_bytes < 40_000_000
+    assert Slow.warmed
+
+
+@pytest.mark.usefixtures("slow_clock")
+def test_the_seconds_before_a_resume_count(config: Config, tmp_path: Path) -> None:
+    Slow.trouble = KeyboardInterrupt()
+    with pytest.raises(KeyboardInterrupt):
+        run(config(models=SLOW), folder=tmp_path)
+    Slow.trouble = None
+    result = run(config(models=SLOW, resume=True), folder=tmp_path).results[0]
+    assert result.costs.fit_seconds == 20
+    assert [path.name for path in tmp_path.glob("models/slow/elapsed*")] == []
+
+
+@pytest.mark.usefixtures("slow_clock")
+def test_a_fit_that_begins_again_counts_from_zero(config: Config, tmp_path: Path) -> None:
+    Slow.trouble = KeyboardInterrupt()
+    with pytest.raises(KeyboardInterrupt):
+        run(config(models=SLOW), folder=tmp_path)
+    (tmp_path / "models" / "slow" / "checkpoints" / "checkpoint").unlink()
+    Slow.trouble = None
+    result = run(config(models=SLOW, resume=True), folder=tmp_path).results[0]
+    assert result.costs.fit_seconds == 10
