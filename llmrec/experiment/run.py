@@ -11,7 +11,7 @@ from typing import Any
 from llmrec.core.config import build
 from llmrec.core.errors import RunError
 from llmrec.core.files import read_json, write_json, write_text
-from llmrec.core.memory import tune_allocator
+from llmrec.core.memory import passive_waiting, tune_allocator
 from llmrec.core.protocols import Recommender, Tracker
 from llmrec.core.types import Dataset, Split
 from llmrec.data.transforms import describe, describe_split
@@ -96,6 +96,7 @@ def run(
         >>> sorted(result.label for result in comparison.results)
         ['ease', 'popular']
     """
+    passive_waiting()
     check_config(config)
     full = complete(config)
     place = Path(folder or full["folder"] or default_folder())
