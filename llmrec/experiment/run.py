@@ -224,6 +224,18 @@ def _flat(node: Any, where: str = "") -> dict[str, str]:
     return {where: json.dumps(node, default=str)}
 
 
+def _all_versions(folder: Path) -> dict[str, Any]:
+    """Return what a run was started with and, as `resumed`, what it went on with if different."""
+    now = versions()
+    if not (folder / VERSIONS).is_file():
+        return now
+    first: dict[str, Any] = read_json(folder / VERSIONS)
+    later = first.pop("resumed", [])
+    if now != (later[-1] if later else first):
+        later = [*later, now]
+    return {**first, "resumed": later} if later else first
+
+
 def _describe(
     folder: Path,
     config: Mapping[str, Any],
@@ -245,7 +257,7 @@ def _describe(
                 f"the data of {folder} has changed since the run was started (fingerprint "
                 f"{before[:12]} then, {test.fingerprint[:12]} now): start a new run"
             )
-    write_json(folder / VERSIONS, versions())
+    write_json(folder / VERSIONS, _all_versions(folder) if resume else versions())
     described = describe(dataset)
     write_json(
         folder / DATA,

@@ -15,6 +15,7 @@ from llmrec.core.errors import ConfigError, DataError, RunError
 from llmrec.core.types import Queries, Targets
 from llmrec.ensembles.ensemble import Ensemble
 from llmrec.experiment.compose import read_yaml
+from llmrec.experiment.merge import merged
 from llmrec.experiment.run import FailedModelsError, run
 from llmrec.experiment.store import load_run
 
@@ -472,3 +473,29 @@ def test_a_fit_that_begins_again_counts_from_zero(config: Config, tmp_path: Path
     Slow.trouble = None
     result = run(config(models=SLOW, resume=True), folder=tmp_path).results[0]
     assert result.costs.fit_seconds == 10
+
+
+def test_a_resumed_run_keeps_what_it_was_started_with(
+    config: Config, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def written(python: str) -> Any:
+        now = {"python": python, "packages": {}}
+        monkeypatch.setattr("llmrec.experiment.run.versions", lambda: now)
+        resume = (tmp_path / "versions.json").exists()
+        run(config(resume=resume), folder=tmp_path)
+        return json.loads((tmp_path / "versions.json").read_text())
+
+    first, second = ({"python": python, "packages": {}} for python in ("3.12", "3.13"))
+    assert written("3.12") == first
+    assert written("3.12") == first
+    assert written("3.13") == {**first, "resumed": [second]}
+    assert written("3.13") == {**first, "resumed": [second]}
+    assert written("3.12") == {**first, "resumed": [second, first]}
+
+
+def test_the_same_numbers_of_two_runs_are_one_row(config: Config, tmp_path: Path) -> None:
+    run(config(), folder=tmp_path / "one")
+    models = {"first": {"name": "counting"}, "second": {"name": "fragile", "noise": 1000.0}}
+    run(config(models=models), folder=tmp_path / "two")
+    both = merged([load_run(tmp_path / "one"), load_run(tmp_path / "two")])
+    assert sorted(r.label for r in both.results) == ["first", "second [one]", "second [two]"]
