@@ -295,7 +295,10 @@ def texts_or_refuse(train: Dataset, fields: Any, purpose: str) -> list[str]:
     Raises:
         DataError: if the data set has none.
     """
-    texts = train.item_texts(fields)
+    try:
+        texts = train.item_texts(fields)
+    except DataError as error:
+        raise DataError(f"{error}; prompt.fields=null takes all fields") from error
     if not any(texts):
         raise DataError(
             f"{purpose} needs item texts, but {train.name} has none; give an item file with "
