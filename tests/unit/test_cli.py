@@ -237,7 +237,7 @@ def test_run_reports_all_problems_of_the_config_at_once(llmrec_command: Command)
     [
         (["model=eese"], 'unknown model "eese" (did you mean "ease"?)'),
         (["model.name=ease"], "write model=ease"),
-        (["modle=ease"], 'unknown key "modle" (did you mean "model"?)'),
+        (["modle=ease"], 'unknown key of the run "modle" (did you mean "model"?)'),
         (["+new.key=1", "model=ease"], 'unknown key of the run "new"'),
         (["model=ease", "model.regularization=None"], "write model.regularization=null"),
         (["model=ease", "seed=[1"], 'cannot read "seed=[1": no viable'),
