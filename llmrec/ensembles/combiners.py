@@ -75,11 +75,10 @@ class Weighted:
         asked = allowed if self.task in ("rating", "preference") else truth.astype(bool) & allowed
         if not asked.any():
             raise DataError("the combiner has no validation rows to learn its weights from")
-        if self.task == "preference" and len(np.unique(truth[allowed].astype(bool))) == 1:
-            kind = "a like" if truth[allowed].any() else "no like"
+        if self.task == "preference" and not truth[allowed].any():
             raise DataError(
-                f"every validation row is {kind}, and weights are learned from both kinds; choose "
-                "another threshold or split, or the combiner mean"
+                "no validation row is a like, and weights are learned from likes and others; "
+                "choose another threshold or split, or the combiner mean"
             )
         if self.task == "rating":
             self.weights = rating_weights(scores, truth, allowed)
