@@ -16,6 +16,7 @@ from llmrec.reporting.text import (
     main_versus,
     number,
     p_phrase,
+    result_of,
     row_name,
 )
 
@@ -59,7 +60,7 @@ def verdict(comparison: Comparison) -> Verdict:
             "this comparison, so it cannot say whether that is good.",
         )
     outcome, headline, sentence = _against(comparison, model, baseline)
-    extra = _control(comparison, model) + _ensemble(comparison, model)
+    extra = _ensemble(comparison, model) + _controls(comparison)
     return Verdict(outcome, headline, sentence + extra)
 
 
@@ -117,18 +118,19 @@ def _reaches(comparison: Comparison, result: ModelResult) -> str:
     return f"{row_name(result)}, reaches {metric} = {value}"
 
 
-def _control(comparison: Comparison, model: ModelResult) -> str:
-    """Return a sentence on what the text contributes, where a control of the row was judged."""
+def _controls(comparison: Comparison) -> str:
+    """Return a sentence on what its text is worth to each row whose control was judged."""
     sentences = []
-    values = {result.label: result for result in comparison.results}
     for test in comparison.controls:
-        if test.model == model.label:
-            change, bounds = gain(comparison, test.versus, test.control)
-            value = number(values[test.control].overall[comparison.main_metric])
-            sentences.append(
-                f" Against its control, {test.control} ({value}), the text is worth {change} "
-                f"{bounds} ({p_phrase(test.versus.p_holm)})."
-            )
+        change, bounds = gain(comparison, test.versus, test.control)
+        mine, other = (
+            number(result_of(comparison, label).overall[comparison.main_metric])
+            for label in (test.model, test.control)
+        )
+        sentences.append(
+            f" To {test.model} ({mine}) its text is worth {change} {bounds} over the control "
+            f"{test.control} ({other}, {p_phrase(test.versus.p_holm)})."
+        )
     return "".join(sentences)
 
 
