@@ -14,6 +14,7 @@ from pathlib import Path
 
 import llmrec
 from llmrec.core.errors import ConfigError, LlmrecError
+from llmrec.core.memory import passive_waiting
 
 OK, FAILED, USAGE, INTERRUPTED = 0, 1, 2, 130
 
@@ -22,6 +23,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code: 0, 1 for an error, 2 for wrong usage."""
     given = list(sys.argv[1:] if arguments is None else arguments)
     debug = "--debug" in given
+    while given[:1] == ["--debug"]:  # before the command, too
+        given = given[1:]
+    passive_waiting()  # acts only before torch is loaded
     try:
         if given[:1] == ["run"]:
             from llmrec.experiment.launch import launch
@@ -80,6 +84,7 @@ def _parser() -> argparse.ArgumentParser:
         description="Compare language-model recommenders with collaborative filtering.",
         allow_abbrev=False,
     )
+    parser.add_argument("--debug", action="store_true", help="show the traceback of an error")
     parser.add_argument("--version", action="version", version=f"llmrec {llmrec.__version__}")
     common = argparse.ArgumentParser(add_help=False)
     common.add_argument("--debug", action="store_true", help="show the traceback of an error")

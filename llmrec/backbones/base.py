@@ -45,9 +45,8 @@ class TransformerBackbone:
     `auto_classes` names transformers' class for each need, and `dropouts` the config values that
     the options `dropout` and `attention_dropout` set.
 
-    With `checkpoint` (a hub name or a local folder) weights, tokenizer and sizes come from there,
-    and `size`, `hidden_size`, `n_layers`, `n_heads`, `max_positions` and `vocabulary_size` are not
-    used. Without one the model starts at random and its tokenizer is trained on training texts.
+    With `checkpoint` (a hub name or a local folder) weights, tokenizer and sizes come from there.
+    Without one the model has the given `size`, and its tokenizer is trained on training texts.
 
     Args:
         checkpoint: hub name or local folder, or None for random initialisation.
@@ -60,7 +59,8 @@ class TransformerBackbone:
         dropout: of hidden states and embeddings.
         attention_dropout: of attention weights.
         initializer_range: standard deviation of random weights.
-        max_positions: longest input of a randomly initialised model, in tokens.
+        max_positions: longest input of a randomly initialised model, in tokens; also the limit
+            of a T5 checkpoint, which knows none.
         vocabulary_size: of the tokenizer trained here.
         pooling: how token states become one vector.
     """
@@ -93,6 +93,8 @@ class TransformerBackbone:
     ) -> None:
         self.checkpoint = checkpoint
         self.revision = revision
+        # The commit that a hub name without revision turned out to be; kept with a saved model.
+        self.commit: str | None = None
         self.size = size
         self.hidden_size = hidden_size
         self.n_layers = n_layers
@@ -109,8 +111,8 @@ class TransformerBackbone:
     def check_options(cls, params: Mapping[str, Any]) -> list[tuple[str, str]]:
         """Return what is wrong between options: sizes that do not divide."""
         size = SIZES[params.get("size", "tiny")]
-        width = params.get("hidden_size") or size.hidden_size
-        heads = params.get("n_heads") or size.n_heads
+        width = size.hidden_size if params.get("hidden_size") is None else params["hidden_size"]
+        heads = size.n_heads if params.get("n_heads") is None else params["n_heads"]
         found = []
         if params.get("checkpoint") is not None:
             found += [
@@ -118,8 +120,24 @@ class TransformerBackbone:
                 for key in ("hidden_size", "n_layers", "n_heads", "feedforward_size")
                 if params.get(key) is not None
             ]
-        if width % heads:
+        if heads > 0 and width % heads:
             found.append(("hidden_size", f"{width} must be a multiple of n_heads ({heads})"))
+        found += [
+            (key, "must be at least 1")
+            for key in (
+                "hidden_size",
+                "n_layers",
+                "n_heads",
+                "feedforward_size",
+                "max_positions",
+                "vocabulary_size",
+            )
+            if params.get(key) is not None and params[key] < 1
+        ]
+        if params.get("initializer_range", 0.02) <= 0:
+            found.append(("initializer_range", "must be above 0"))
+        if params.get("revision") is not None and params.get("checkpoint") is None:
+            found.append(("revision", "is that of a checkpoint, but checkpoint is null"))
         found += [
             (key, "must be at least 0 and below 1")
             for key in ("dropout", "attention_dropout")
@@ -152,7 +170,12 @@ class TransformerBackbone:
         """The origin of the weights, as tables quote it."""
         if self.location is None:
             return "random init"
-        return f"{self.location}@{self.revision}" if self.revision else self.location
+        revision = self.revision or (self.commit or "")[:12]
+        return f"{self.location}@{revision}" if revision else self.location
+
+    def _pinned(self) -> dict[str, str]:
+        revision = self.revision or self.commit
+        return {"revision": revision} if revision else {}
 
     def random_config(self, vocabulary_size: int, special: Mapping[str, int | None]) -> Any:
         """Return the transformers config of a randomly initialised model.
@@ -191,10 +214,12 @@ class TransformerBackbone:
         options = {"dtype": torch.float32, **(load_options or {})}
         place = folder or self.location
         if place is not None:
-            revision = {"revision": self.revision} if self.revision and folder is None else {}
+            revision = self._pinned() if folder is None else {}
             with self._readable_errors(place), quiet_loading():
                 config = transformers.AutoConfig.from_pretrained(place, **revision)
                 self._check_model_type(config.model_type, place)
+                if folder is None:
+                    self.commit = getattr(config, "_commit_hash", None)
                 for name, value in self.config_overrides(needs).items():
                     setattr(config, name, value)
                 return auto.from_pretrained(place, config=config, **revision, **options)
@@ -243,8 +268,7 @@ class TransformerBackbone:
         if self.location is None:
             return train_tokenizer(self.tokenizer_kind, texts, self.vocabulary_size)
         with self._readable_errors(self.location), quiet_loading():
-            revision = {"revision": self.revision} if self.revision else {}
-            tokenizer = transformers.AutoTokenizer.from_pretrained(self.location, **revision)
+            tokenizer = transformers.AutoTokenizer.from_pretrained(self.location, **self._pinned())
         if tokenizer.pad_token is None:
             tokenizer.pad_token = tokenizer.eos_token
         return tokenizer

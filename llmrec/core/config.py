@@ -10,6 +10,7 @@ from __future__ import annotations
 import dataclasses
 import inspect
 import math
+import re
 import types
 import typing
 from collections.abc import Callable, Mapping, Sequence
@@ -95,10 +96,30 @@ def check(kind: str, spec: object, where: str = "") -> list[Problem]:
         return [Problem(_join(where, "name"), str(error))]
     params = {key: value for key, value in spec.items() if key != "name"}
     problems = check_options(cls, params, where, owner=f'{kind} "{name}"')
+    return [*problems, *broken_rules(cls, params, where, problems)]
+
+
+def broken_rules(
+    cls: Any, params: Mapping[str, Any], where: str, known: Sequence[Problem]
+) -> list[Problem]:
+    """Apply a component's own rules to the options that are right, if none is missing."""
     rules = getattr(cls, "check_options", None)
-    if rules is not None and not problems:
-        problems = [Problem(_join(where, key), what) for key, what in rules(params)]
-    return problems
+    if rules is None:
+        return []
+    paths = [problem.where.removeprefix(f"{where}.") for problem in known]
+    wrong = {_first(path) for path in paths}
+    right = {key: value for key, value in params.items() if key not in wrong}
+    if any(option.required and option.name not in right for option in options_of(cls).values()):
+        return []
+    # what a rule says of a wrong option is said of its absence
+    return [
+        Problem(_join(where, key), what) for key, what in rules(right) if _first(key) not in wrong
+    ]
+
+
+def _first(path: str) -> str:
+    """Return the option that a dotted path begins with."""
+    return re.split(r"[.\[]", path)[0]
 
 
 def check_options(

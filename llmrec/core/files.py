@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import os
@@ -13,6 +14,12 @@ from pathlib import Path
 from typing import Any
 
 from llmrec.core.errors import LlmrecError, RunError
+
+_FULL, _CLOSED = "; make room, or choose another folder", "; choose another folder"
+HINTS = {
+    **dict.fromkeys((errno.ENOSPC, errno.EDQUOT), _FULL),
+    **dict.fromkeys((errno.EROFS, errno.EACCES, errno.EPERM), _CLOSED),
+}
 
 
 @contextmanager
@@ -52,10 +59,8 @@ def readable_os_errors(path: str | Path) -> Iterator[None]:
         raise
     except OSError as error:
         reason = error.strerror or str(error)
-        raise RunError(
-            f"cannot write {path}: {reason}; free some space or choose another folder. "
-            "Nothing was half written"
-        ) from error
+        hint = HINTS.get(error.errno or 0, "")
+        raise RunError(f"cannot write {path}: {reason}{hint}. Nothing was half written") from error
 
 
 def write_text(path: str | Path, text: str) -> None:

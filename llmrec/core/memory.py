@@ -37,8 +37,32 @@ def tune_allocator() -> bool:
     return bool(mallopt(_M_MMAP_THRESHOLD, _LARGE)) and bool(mallopt(_M_TRIM_THRESHOLD, 2**31 - 1))
 
 
+def passive_waiting() -> None:
+    """Let OpenMP's threads sleep while they wait, unless the user has set ``OMP_WAIT_POLICY``.
+
+    By default they spin. With other processes on the cores, a spinning thread keeps the one that
+    it waits for from running: training small models took 4 to 6 times as long (145 s against 36 s
+    with two threads, 22 s with one; the same numbers). It acts only before torch is loaded.
+    """
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+
+
+def return_freed_memory() -> bool:
+    """Give memory that was freed back to the system; return whether there was any (glibc only)."""
+    if not sys.platform.startswith("linux"):
+        return False
+    try:
+        trim = ctypes.CDLL(None).malloc_trim
+    except (OSError, AttributeError):  # musl and other libraries have no malloc_trim
+        return False
+    return bool(trim(0))
+
+
 class PeakMemory:
     """Context manager that records how far the process grew above its size at the start.
+
+    Freed memory that the process keeps is given back first: what is measured would take it again
+    without growing.
 
     Attributes:
         bytes: peak resident size minus that at the start, sampled every 10 ms (GPU memory of
@@ -51,15 +75,22 @@ class PeakMemory:
         self._stop = threading.Event()
 
     def __enter__(self) -> Self:
-        start = self._process.memory_info().rss
+        self.restart()
 
         def sample() -> None:
             while not self._stop.wait(0.01):
-                self.bytes = max(self.bytes, self._process.memory_info().rss - start)
+                grown = self._process.memory_info().rss - self._start
+                self.bytes = max(self.bytes, grown)
 
         self._thread = threading.Thread(target=sample, daemon=True)
         self._thread.start()
         return self
+
+    def restart(self) -> None:
+        """Measure from here on: what came before is preparation."""
+        return_freed_memory()
+        self._start = self._process.memory_info().rss
+        self.bytes = 0
 
     def __exit__(
         self,

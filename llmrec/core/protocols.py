@@ -15,7 +15,7 @@ import numpy as np
 from llmrec.core.types import Dataset, Queries, Ragged, Split
 
 Task = Literal["ranking", "rating", "preference", "generation"]
-Family = Literal["baseline", "language_model", "ensemble"]
+Family = Literal["baseline", "language_model", "control", "ensemble"]
 
 
 def _ignore(*_: Any) -> None:
@@ -47,7 +47,8 @@ class ModelInfo:
     """What a table says of a fitted recommender beside its scores.
 
     Attributes:
-        family: baseline, language_model or ensemble.
+        family: baseline, language_model, ensemble, or control: the model of a language-model row
+            without its text, which shows what the text contributes and is never *the* answer.
         parameters: number of learned values (weights, factors, similarities kept).
         trainable: how many of them this fit could change.
         weights: where they started: "" for a baseline, ``random init``, or checkpoint@revision.

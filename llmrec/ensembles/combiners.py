@@ -72,8 +72,14 @@ class Weighted:
         return problems
 
     def fit(self, scores: np.ndarray, truth: np.ndarray, allowed: np.ndarray) -> Self:
-        if not (truth.astype(bool) & allowed).any():
+        asked = allowed if self.task in ("rating", "preference") else truth.astype(bool) & allowed
+        if not asked.any():
             raise DataError("the combiner has no validation rows to learn its weights from")
+        if self.task == "preference" and not truth[allowed].any():
+            raise DataError(
+                "no validation row is a like, and weights are learned from likes and others; "
+                "choose another threshold or split, or the combiner mean"
+            )
         if self.task == "rating":
             self.weights = rating_weights(scores, truth, allowed)
         elif self.task == "preference":

@@ -45,6 +45,21 @@ class Versus:
     p_holm: float
 
 
+@dataclass(frozen=True)
+class ControlTest:
+    """A language model against the same model without its text, on the main metric.
+
+    Attributes:
+        model: label of the language model.
+        control: label of the control: equal in all options but where the item tokens start.
+        versus: model minus control; Holm's correction is over all such pairs.
+    """
+
+    model: str
+    control: str
+    versus: Versus
+
+
 @dataclass(frozen=True, eq=False)
 class Comparison:
     """The judged recommenders of one data set, split, candidate set and task, best first.
@@ -57,6 +72,7 @@ class Comparison:
         intervals: by label, then metric: (low, high) bootstrap interval of the value itself.
         versus: by label, then metric, for all but the reference.
         confidence: level of the intervals, e.g. 0.95.
+        controls: what the text contributes, for each row whose control was judged too.
     """
 
     results: tuple[ModelResult, ...]
@@ -64,6 +80,7 @@ class Comparison:
     intervals: Mapping[str, Mapping[str, tuple[float, float]]]
     versus: Mapping[str, Mapping[str, Versus]]
     confidence: float = 0.95
+    controls: tuple[ControlTest, ...] = ()
 
     @property
     def main_metric(self) -> str:
@@ -103,11 +120,31 @@ class Comparison:
             rows.append(row)
         return rows
 
+    def control_rows(self) -> list[dict[str, Any]]:
+        """Return one flat mapping per pair of a language model and its control."""
+        name = full_label(self.main_metric, self.protocol)
+        values = {result.label: result.overall[self.main_metric] for result in self.results}
+        level = f"{100 * self.confidence:g}%"
+        return [
+            {
+                "model": test.model,
+                "control": test.control,
+                name: values[test.model],
+                f"{name} of the control": values[test.control],
+                "difference": test.versus.difference,
+                f"{level} low": test.versus.low,
+                f"{level} high": test.versus.high,
+                "p_holm": test.versus.p_holm,
+            }
+            for test in self.controls
+        ]
+
     def cost_rows(self) -> list[dict[str, Any]]:
         """Return one flat mapping per recommender of seconds, memory and parameters."""
         return [
             {
                 "model": result.label,
+                "weights": result.info.weights,
                 "fit_seconds": result.costs.fit_seconds,
                 "score_milliseconds_per_user": result.costs.score_milliseconds_per_user,
                 "peak_memory_bytes": result.costs.peak_memory_bytes,
@@ -148,27 +185,53 @@ def compare(
         for (label, name), one in sums.items()
         if reference is not None and label != reference  # without a baseline nothing is tested
     }
-    columns = list(
-        dict.fromkeys([*sums.values(), *(one for pair in pairs.values() for one in pair)])
-    )
+    twins = {
+        (model.label, control.label): paired(sums[model.label, main], sums[control.label, main])
+        for model in ordered
+        for control in ordered
+        if is_control_of(control, model)
+    }
+    together = [*pairs.values(), *twins.values()]
+    columns = list(dict.fromkeys([*sums.values(), *(one for pair in together for one in pair)]))
     samples = dict(
         zip(columns, bootstrap(columns, seed=seed, n_resamples=n_resamples).T, strict=True)
     )
     intervals: dict[str, dict[str, tuple[float, float]]] = {r.label: {} for r in ordered}
     for (label, name), one in sums.items():
         intervals[label][name] = interval(samples[one], confidence)
-    tests = randomization_test([*pairs.values()], seed=seed, n_resamples=n_resamples)
-    p_values = dict(zip(pairs, tests.tolist(), strict=True))
+    tests = randomization_test(together, seed=seed, n_resamples=n_resamples)
+    p_values = dict(zip(pairs, tests[: len(pairs)].tolist(), strict=True))
+
+    def judged(pair: tuple[UserSums, UserSums], p: float, p_holm: float) -> Versus:
+        mine, theirs = pair
+        low, high = interval(samples[mine] - samples[theirs], confidence)
+        return Versus(mine.value - theirs.value, low, high, p, p_holm)
+
     versus: dict[str, dict[str, Versus]] = {label: {} for label, _ in pairs}
     for name in tested:
         labels = [label for label, tested_name in pairs if tested_name == name]
         adjusted = holm(np.array([p_values[label, name] for label in labels]))
         for label, p_holm in zip(labels, adjusted.tolist(), strict=True):
-            mine, theirs = pairs[label, name]
-            low, high = interval(samples[mine] - samples[theirs], confidence)
-            difference = mine.value - theirs.value
-            versus[label][name] = Versus(difference, low, high, p_values[label, name], p_holm)
-    return Comparison(ordered, reference, intervals, versus, confidence)
+            pair, p = pairs[label, name], p_values[label, name]
+            versus[label][name] = judged(pair, p, p_holm)
+    found = tests[len(pairs) :]
+    controls = tuple(
+        ControlTest(model, control, judged(pair, p, p_holm))
+        for ((model, control), pair), p, p_holm in zip(
+            twins.items(), found.tolist(), holm(found).tolist(), strict=True
+        )
+    )
+    return Comparison(ordered, reference, intervals, versus, confidence, controls)
+
+
+def is_control_of(control: ModelResult, model: ModelResult) -> bool:
+    """Whether one row is the other without its text: the same in all other options."""
+    return (
+        model.info.family == "language_model"
+        and control.info.family == "control"
+        and model.info.details.get("twin") is not None
+        and model.info.details["twin"] == control.info.details.get("twin")
+    )
 
 
 def user_sums(result: ModelResult, metric: str) -> UserSums:

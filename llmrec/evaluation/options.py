@@ -84,9 +84,7 @@ class EvaluationOptions:
     def problems(cls, params: Mapping[str, Any], where: str = "evaluation") -> list[Problem]:
         """Return everything wrong with plain values: keys, types, ranges, metrics."""
         found = config.check_options(cls, params, where, owner="the evaluation")
-        if found:
-            return found
-        return [Problem(f"{where}.{key}", what) for key, what in cls.check_options(params)]
+        return [*found, *config.broken_rules(cls, params, where, found)]
 
     @staticmethod
     def check_options(params: Mapping[str, Any]) -> list[tuple[str, str]]:

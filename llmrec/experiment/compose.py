@@ -66,26 +66,38 @@ def _split(override: str) -> tuple[str, str, str | None]:
 
 def _widened(override: str) -> str:
     prefix, key, value = _split(override)
-    plain = not prefix and value is not None and "." in key
+    plain = not prefix and value is not None and ("." in key or _is_no_key(key))
     if plain and "@" not in key and "/" not in key and not key.startswith("hydra."):
-        if _is_choice(key, value or ""):
+        if "." in key and _is_choice(key, value or ""):
             return f"{_by_group(key)}={value}"
         return f"++{override}"
     return override
 
 
+def _is_no_key(key: str) -> bool:
+    """Whether a run has no such key: a misspelt one, which our own check names with the rest."""
+    return (
+        key not in (*GROUPS, *KEYS, "ensemble", "sweep") and re.fullmatch(r"\w+", key) is not None
+    )
+
+
 def _is_choice(key: str, value: str) -> bool:
     """Whether a word is given to the place of a component, which its group fills."""
-    group = _by_group(key).partition("@")[0]
     word = re.fullmatch(r"[\w.+,-]+", value) is not None and value != "null"
-    return word and (config_folder() / group).is_dir()
+    return word and _has_group(key)
+
+
+def _has_group(key: str) -> bool:
+    """Whether a config group fills a place, so that one chooses by name what is there."""
+    return (config_folder() / _by_group(key).partition("@")[0]).is_dir()
 
 
 def _mistakes(override: str) -> list[Problem]:
     prefix, key, value = _split(override)
     if value is None or key.startswith("hydra"):
         return []
-    if not prefix and "." in key and re.match(r"\{.*\bname *:", value) and _is_choice(key, "x"):
+    place = "." in key or key in GROUPS
+    if not prefix and place and re.match(r"\{.*\bname *:", value) and _has_group(key):
         return [
             Problem(
                 override,
@@ -93,7 +105,8 @@ def _mistakes(override: str) -> list[Problem]:
                 f"{_by_group(key)}=NAME and its options one by one",
             )
         ]
-    if key.endswith(".name") and "@" not in key and "/" not in key:
+    named = key.endswith(".name") and "@" not in key and "/" not in key
+    if named and _has_group(key.removesuffix(".name")):
         return [
             Problem(
                 override,
@@ -182,17 +195,18 @@ def readable(error: Exception, root: Path) -> LlmrecError:
         what = str(error.__cause__ or error).splitlines()[0]
         return ConfigError(f'cannot read "{error.override}": {what}; put odd text in quotes')
     if isinstance(error, HydraException | OmegaConfBaseException):
-        return ConfigError(_sentence(error, root))
+        return ConfigError(_sentence(error))
     raise error
 
 
-def _sentence(error: Exception, root: Path) -> str:
+def _sentence(error: Exception) -> str:
     text = str(error) if error.__cause__ is None else f"{error}\n{error.__cause__}"
     struct = re.search(r"Key '([^']+)' is not in struct", text)
     if struct:
-        names = [*GROUPS, *KEYS, *options_of_group(root, "")]
         key = struct[1]
-        return unknown("key", key, sorted({name for name in names if "." not in name}))
+        if key in GROUPS:
+            return f"nothing is chosen as {key} yet; choose with {key}=NAME, then set its options"
+        return unknown("key", key, [*GROUPS, *KEYS])
     lines = [line.strip() for line in text.splitlines() if line.strip()]
     kept = [line for line in lines if not line.startswith(("full_key:", "object_type=", "See "))]
     return " ".join(dict.fromkeys(kept))

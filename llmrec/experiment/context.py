@@ -87,6 +87,8 @@ def report_context(folder: Path, data: Mapping[str, Any], labels: list[str]) -> 
 def _versions(path: Path) -> dict[str, str]:
     found = read_json(path) if path.is_file() else {}
     packages = found.pop("packages", {})
+    if found.pop("resumed", []):
+        found["resumed"] = f"with other versions, see {path.name}"
     return {name: str(value) for name, value in {**packages, **found}.items() if value}
 
 

@@ -171,16 +171,18 @@ def _fitted(
         return load_recommender(folder), read_json(receipt_file)
     recommender = make()
     bench.watcher.fitting(label)
+    _warm_up(recommender, memory)
+    checkpoints = folder / "checkpoints"
+    watch = Stopwatch(folder / "elapsed.json", goes_on=bench.resume and _holds_files(checkpoints))
     context = FitContext(
-        folder=folder / "checkpoints",
+        folder=checkpoints,
         resume=bench.resume,
-        log=_curve(bench, label),
+        log=_curve(bench, label, watch),
         progress=lambda share, text: bench.watcher.fitting(label, share, text),
     )
-    start = time.perf_counter()
     before = how(bench, recommender, context)
     receipt = {
-        "fit_seconds": time.perf_counter() - start + before,
+        "fit_seconds": watch.seconds + before,
         "peak_memory_bytes": memory.bytes + _gpu_peak(),
     }
     if bench.save_models:
@@ -191,6 +193,40 @@ def _fitted(
     return recommender, receipt
 
 
+class Stopwatch:
+    """Seconds that a fit took, those of processes that were killed included.
+
+    Args:
+        path: where they are kept beside the checkpoints.
+        goes_on: whether the fit goes on from checkpoints; else it begins at 0.
+    """
+
+    def __init__(self, path: Path, *, goes_on: bool) -> None:
+        self.path = path
+        self._before = float(read_json(path)["seconds"]) if goes_on and path.is_file() else 0.0
+        self._start = time.perf_counter()
+
+    @property
+    def seconds(self) -> float:
+        return self._before + time.perf_counter() - self._start
+
+    def keep(self) -> None:
+        """Write how many seconds it is now."""
+        write_json(self.path, {"seconds": self.seconds})
+
+
+def _holds_files(folder: Path) -> bool:
+    return folder.is_dir() and any(folder.iterdir())
+
+
+def _warm_up(recommender: Recommender, memory: PeakMemory) -> None:
+    """Let it load its libraries first, if it can: that is no cost of the first row alone."""
+    warm_up = getattr(recommender, "warm_up", None)
+    if warm_up is not None:
+        warm_up()
+        memory.restart()
+
+
 def fresh(bench: Bench, spec: Spec) -> Recommender:
     """Return an unfitted recommender; rows of the same component share a seed."""
     seed = derive_seed(bench.seed, "model", spec["name"])
@@ -198,7 +234,9 @@ def fresh(bench: Bench, spec: Spec) -> Recommender:
     return recommender
 
 
-def _curve(bench: Bench, label: str) -> Callable[[Mapping[str, float], int], None]:
+def _curve(
+    bench: Bench, label: str, watch: Stopwatch
+) -> Callable[[Mapping[str, float], int], None]:
     """Return what a fit calls to log a curve: appended to a file at once, and to the tracker."""
     path = bench.folder / "curves" / f"{bench.slugs[label]}.jsonl"
 
@@ -208,6 +246,7 @@ def _curve(bench: Bench, label: str) -> Callable[[Mapping[str, float], int], Non
         with path.open("a", encoding="utf-8") as file:
             file.write(json.dumps({"step": step, **numbers}) + "\n")
         bench.tracker.log({f"{label}/{name}": value for name, value in numbers.items()}, step)
+        watch.keep()
 
     return log
 

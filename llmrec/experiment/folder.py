@@ -25,6 +25,7 @@ from llmrec.core.files import read_json, readable_os_errors
 CONFIG, DATA, VERSIONS = "config.yaml", "data.json", "versions.json"
 VALIDATION, FAILURES, COMPARISON = "validation.json", "failures.json", "comparison.csv"
 LOCK = ".lock"
+NO_HARD_LINKS = (errno.EOPNOTSUPP, errno.ENOTSUP, errno.EPERM, errno.ENOSYS)
 PACKAGES = (
     *("llmrec", "numpy", "scipy", "polars", "hydra-core", "omegaconf", "torch", "transformers"),
     *("peft", "accelerate", "bitsandbytes", "safetensors", "implicit", "wandb", "matplotlib"),
@@ -83,9 +84,9 @@ def locked(folder: Path) -> Iterator[None]:
 
 
 def _link(draft: Path, path: Path, folder: Path) -> None:
-    """Give the lock its name: a hard link fails if the name exists, so only one process wins."""
+    """Give the lock its name, which only one process can; the lock of a dead one is removed."""
     try:
-        os.link(draft, path)
+        _claim(draft, path)
         return
     except FileExistsError:
         holder = _holder(path)
@@ -96,9 +97,27 @@ def _link(draft: Path, path: Path, folder: Path) -> None:
         )
     path.unlink(missing_ok=True)
     try:
-        os.link(draft, path)
+        _claim(draft, path)
     except FileExistsError:
         raise RunError(f"{folder} was taken by another process just now") from None
+
+
+def _claim(draft: Path, path: Path) -> None:
+    """Make the lock from its draft.
+
+    A hard link fails if the name exists, and the lock is never seen half written. On a file
+    system without hard links (FAT, some network and container mounts) it is created and filled.
+
+    Raises:
+        FileExistsError: if there is a lock already.
+    """
+    try:
+        os.link(draft, path)
+    except OSError as error:
+        if error.errno not in NO_HARD_LINKS:
+            raise
+        with path.open("x", encoding="utf-8") as file:
+            file.write(draft.read_text(encoding="utf-8"))
 
 
 def _holder(path: Path) -> Mapping[str, Any] | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Mapping
 from typing import Any
 
@@ -63,6 +64,35 @@ def members_of(
     return chosen
 
 
+def members_or_none(
+    bench: Bench, spec: Mapping[str, Any], singles: Mapping[str, Spec]
+) -> list[str] | None:
+    """Return the labels of an ensemble's members; None if it cannot be made (`members_of` says
+    why).
+    """
+    try:
+        return list(members_of(bench, spec, singles).values())
+    except RunError:
+        return None
+
+
+def is_current(bench: Bench, label: str, members: list[str] | None) -> bool:
+    """Whether an ensemble is finished, and with the members that it has now.
+
+    They were others if a row that failed at that time is better.
+    """
+    if not bench.finished(label):
+        return False
+    recorded = ModelResult.load(bench.result_folder(label)).info.details.get("members")
+    return recorded == members
+
+
+def forget(bench: Bench, label: str) -> None:
+    """Remove what is kept of an ensemble: it may be of other members, and costs little to redo."""
+    for folder in (bench.result_folder(label), bench.model_folder(label)):
+        shutil.rmtree(folder, ignore_errors=True)
+
+
 def make_ensemble(
     bench: Bench,
     spec: Mapping[str, Any],
@@ -92,11 +122,17 @@ def make_ensemble(
 def fit_combiner(bench: Bench, ensemble: Ensemble, _: FitContext) -> float:
     """Let the combiner learn on validation; return the seconds that its members took to fit.
 
+    It is asked what the validation exam asks, candidates included: the protocol that is judged.
+
     Raises:
         RunError: if it learns and the split has no validation rows.
     """
-    if len(bench.split.valid):
-        ensemble.fit_combiner(*make_queries(bench.split.train, bench.split.valid))
+    if bench.valid is not None:
+        queries, targets = bench.valid.queries, bench.valid.targets
+        if bench.valid.task == "preference":
+            # the ratings of that exam are likes already; the ensemble has its own threshold
+            targets = make_queries(bench.split.train, bench.split.valid)[1]
+        ensemble.fit_combiner(queries, targets)
     elif not ensemble.ready:
         raise RunError("its combiner learns on validation rows and the split has none")
     results = [ModelResult.load(bench.result_folder(label)) for label in ensemble.fitted]

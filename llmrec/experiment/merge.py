@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import os
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from numpy.typing import ArrayLike
 from rich.console import Console
 from rich.table import Table
 
@@ -15,6 +18,7 @@ from llmrec.core.errors import RunError
 from llmrec.evaluation.comparison import Comparison
 from llmrec.evaluation.folds import average
 from llmrec.evaluation.options import EvaluationOptions
+from llmrec.evaluation.result import ModelResult
 from llmrec.experiment.store import StoredRun, compare_with, load_run, write_tables
 from llmrec.reporting.html import ReportContext
 from llmrec.reporting.tables import write_rows
@@ -59,7 +63,8 @@ def report(
 def merged(runs: Sequence[StoredRun]) -> Comparison:
     """Compare all recommenders of runs on the same data, split and candidates.
 
-    A label that several runs use gets the name of its run; the same numbers twice are one row.
+    The same numbers under the same label are one row (with the costs of the first run); any other
+    label that several runs use gets the name of its run.
 
     Raises:
         RunError: if they differ in data, protocol or task, or no recommender is finished.
@@ -67,21 +72,39 @@ def merged(runs: Sequence[StoredRun]) -> Comparison:
     if len(runs) == 1:
         return runs[0].comparison()
     names = run_names([run.folder for run in runs])
-    count: dict[str, int] = {}
+    rows: list[tuple[str, ModelResult]] = []
     for run in runs:
         for result in run.results:
-            count[result.label] = count.get(result.label, 0) + 1
+            if not any(same_numbers(result, other) for _, other in rows):
+                rows.append((names[run.folder], result))
+    count = Counter(result.label for _, result in rows)
     results = [
-        result
-        if count[result.label] == 1
-        else replace(result, label=f"{result.label} [{names[run.folder]}]")
-        for run in runs
-        for result in run.results
+        replace(result, label=f"{result.label} [{name}]") if count[result.label] > 1 else result
+        for name, result in rows
     ]
     if not results:
         raise RunError("these runs have no finished recommender yet")
     options = EvaluationOptions.from_config(runs[0].config["evaluation"])
     return compare_with(results, options, int(runs[0].config["seed"]))
+
+
+def same_numbers(one: ModelResult, other: ModelResult) -> bool:
+    """Whether two results are the same row: label, exam, and every value of every user."""
+
+    def exam(result: ModelResult) -> tuple[object, ...]:
+        return (result.label, result.task, result.fingerprint, result.protocol, result.metrics)
+
+    return (
+        exam(one) == exam(other)
+        and np.array_equal(one.users, other.users)
+        and _same(list(one.overall.values()), list(other.overall.values()))
+        and one.per_user.keys() == other.per_user.keys()
+        and all(_same(values, other.per_user[name]) for name, values in one.per_user.items())
+    )
+
+
+def _same(one: ArrayLike, other: ArrayLike) -> bool:
+    return bool(np.array_equal(one, other, equal_nan=True))
 
 
 def run_names(folders: Sequence[Path]) -> dict[Path, str]:

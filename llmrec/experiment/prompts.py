@@ -138,7 +138,7 @@ def _words_and_tokens(model: Any, train: Dataset, queries: Queries, asked: int |
     (text,) = prompt.render(records, queries.histories, queries.ratings, candidates)
     seen = np.flatnonzero(train.item_counts)
     texts = train.item_texts()
-    tokenizer = backbone.tokenizer([texts[item] for item in seen] + prompt_words(model))
+    tokenizer = backbone.tokenizer([texts[item] for item in seen] + prompt_words(model, train))
     prefix, suffix = backbone.frame(tokenizer, model._head.needs("text"))
     whole = tokenizer(text, add_special_tokens=False)["input_ids"]
     rows, _ = prompt.tokenise(tokenizer, [text], prefix, suffix)

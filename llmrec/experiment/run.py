@@ -11,7 +11,7 @@ from typing import Any
 from llmrec.core.config import build
 from llmrec.core.errors import RunError
 from llmrec.core.files import read_json, write_json, write_text
-from llmrec.core.memory import tune_allocator
+from llmrec.core.memory import passive_waiting, tune_allocator
 from llmrec.core.protocols import Recommender, Tracker
 from llmrec.core.types import Dataset, Split
 from llmrec.data.transforms import describe, describe_split
@@ -35,7 +35,13 @@ from llmrec.experiment.folder import (
     slugs,
     versions,
 )
-from llmrec.experiment.members import fit_combiner, make_ensemble
+from llmrec.experiment.members import (
+    fit_combiner,
+    forget,
+    is_current,
+    make_ensemble,
+    members_or_none,
+)
 from llmrec.experiment.prompts import check_prompts
 from llmrec.experiment.schema import check_config, complete, recommenders
 from llmrec.experiment.store import load_run, write_tables
@@ -95,6 +101,7 @@ def run(
         >>> sorted(result.label for result in comparison.results)
         ['ease', 'popular']
     """
+    passive_waiting()
     check_config(config)
     full = complete(config)
     place = Path(folder or full["folder"] or default_folder())
@@ -148,19 +155,27 @@ def run(
 def _work(bench: Bench, config: Mapping[str, Any]) -> dict[str, str]:
     """Fit and judge what is not finished; return the failures by label."""
     write_json(bench.folder / FAILURES, {})
+    singles = recommenders(config)
     fitted: dict[str, Recommender] = {}
-    wanted = any(not bench.finished(label) for label in config["ensembles"])
-    for label, spec in recommenders(config).items():
-        kept = bench.save_models or not wanted
-        if bench.finished(label) and kept:
-            continue
-        made = attempt(bench, label, partial(fresh, bench, spec))
-        if made is not None and not bench.save_models and wanted:
+    in_memory = bool(config["ensembles"]) and not bench.save_models
+
+    def fit_single(label: str) -> None:
+        made = attempt(bench, label, partial(fresh, bench, singles[label]))
+        if made is not None and in_memory:
             fitted[label] = made
-    for label, spec in config["ensembles"].items():
+
+    for label in singles:
         if not bench.finished(label):
-            make = partial(make_ensemble, bench, spec, recommenders(config), fitted)
-            attempt(bench, label, make, fit_combiner)
+            fit_single(label)
+    for label, spec in config["ensembles"].items():
+        members = members_or_none(bench, spec, singles)
+        if is_current(bench, label, members):
+            continue
+        forget(bench, label)
+        for member in members or ():
+            if in_memory and member not in fitted:
+                fit_single(member)
+        attempt(bench, label, partial(make_ensemble, bench, spec, singles, fitted), fit_combiner)
     failures: dict[str, str] = read_json(bench.folder / FAILURES)
     return failures
 
@@ -220,6 +235,18 @@ def _flat(node: Any, where: str = "") -> dict[str, str]:
     return {where: json.dumps(node, default=str)}
 
 
+def _all_versions(folder: Path) -> dict[str, Any]:
+    """Return what a run was started with and, as `resumed`, what it went on with if different."""
+    now = versions()
+    if not (folder / VERSIONS).is_file():
+        return now
+    first: dict[str, Any] = read_json(folder / VERSIONS)
+    later = first.pop("resumed", [])
+    if now != (later[-1] if later else first):
+        later = [*later, now]
+    return {**first, "resumed": later} if later else first
+
+
 def _describe(
     folder: Path,
     config: Mapping[str, Any],
@@ -241,7 +268,7 @@ def _describe(
                 f"the data of {folder} has changed since the run was started (fingerprint "
                 f"{before[:12]} then, {test.fingerprint[:12]} now): start a new run"
             )
-    write_json(folder / VERSIONS, versions())
+    write_json(folder / VERSIONS, _all_versions(folder) if resume else versions())
     described = describe(dataset)
     write_json(
         folder / DATA,

@@ -135,7 +135,7 @@ def check_config(config: Mapping[str, Any]) -> None:
             not serve the task.
     """
     config = {**complete(config), **config}
-    problems = [*_missing_models(config), *_nulls_as_text(config, "")]
+    problems = [*_unknown_keys(config), *_missing_models(config), *_nulls_as_text(config, "")]
     known = {problem.where for problem in problems}
     found = check_options(RunConfig, config, owner="the run")
     problems += [problem for problem in found if problem.where not in known]
@@ -147,6 +147,16 @@ def check_config(config: Mapping[str, Any]) -> None:
         problems = [*_check_labels(config), *_check_tasks(config)]
     if problems:
         raise ConfigError(problems)
+
+
+def _unknown_keys(config: Mapping[str, Any]) -> Iterator[Problem]:
+    """Yield keys that no run has; an experiment is no key, but may have been meant."""
+    fields = options_of(RunConfig)
+    for key in config:
+        if key not in fields:
+            guess = did_you_mean(str(key), [*fields, "experiment"])
+            allowed = ", ".join(sorted(fields))
+            yield Problem(str(key), f'unknown key of the run "{key}"{guess}; allowed: {allowed}')
 
 
 def _missing_models(config: Mapping[str, Any]) -> Iterator[Problem]:

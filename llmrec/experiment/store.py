@@ -20,7 +20,7 @@ from llmrec.experiment.folder import COMPARISON, CONFIG, DATA, FAILURES, is_run,
 from llmrec.experiment.schema import recommenders
 from llmrec.recommenders.base import load_recommender
 from llmrec.reporting.html import ReportContext, write_report
-from llmrec.reporting.tables import write_costs, write_csv, write_latex
+from llmrec.reporting.tables import write_controls, write_costs, write_csv, write_latex
 
 
 @dataclass(frozen=True, eq=False)
@@ -138,7 +138,7 @@ def compare_with(
 
 
 def write_tables(folder: Path, comparison: Comparison, context: ReportContext) -> None:
-    """Write ``comparison.csv``, ``costs.csv``, ``comparison.tex`` and ``report.html``.
+    """Write the comparison as CSV, LaTeX and HTML, its controls and its costs as CSV.
 
     Args:
         folder: where to.
@@ -146,6 +146,7 @@ def write_tables(folder: Path, comparison: Comparison, context: ReportContext) -
         context: what the report says beside the numbers.
     """
     write_csv(comparison, folder / COMPARISON)
+    write_controls(comparison, folder / "controls.csv")
     write_costs(comparison, folder / "costs.csv")
     write_latex(comparison, folder / "comparison.tex")
     write_report(comparison, folder, context=context)

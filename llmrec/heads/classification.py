@@ -41,6 +41,12 @@ class Classification:
         """Return what is out of range."""
         if not 0 <= params.get("label_smoothing", 0.0) < 1:
             return [("label_smoothing", "must be at least 0 and below 1")]
+        if params.get("target") == "like":
+            return [
+                (key, "belongs to target=next_item; leave it out")
+                for key in ("label_smoothing", "item_bias")
+                if params.get(key)
+            ]
         return []
 
     @property

@@ -70,6 +70,14 @@ class Items:
                         "checkpoint, choose name=minilm, or use init=random",
                     )
                 )
+        if params.get("init") == "random":
+            found += [
+                (key, "is not read with init=random; leave it null")
+                for key in ("text_encoder", "fields")
+                if params.get(key) is not None
+            ]
+        if params.get("scale", 0.1) <= 0:
+            found.append(("scale", "must be above 0"))
         if params.get("max_length", 100) < 1:
             found.append(("max_length", "must be at least 1"))
         return found

@@ -11,8 +11,10 @@ from llmrec.core.errors import ConfigError, DataError, Problem
 from llmrec.core.types import Ragged
 
 TEMPLATE = (
-    "{% if history %}The user liked, oldest first: "
-    "{{ history | map(attribute='title') | join('; ') }}."
+    "{% if history %}The user's history, oldest first: "
+    "{% for item in history %}{{ item.title }}"
+    "{% if item.rating is not none %} (rated {{ '%g' % item.rating }}){% endif %}"
+    "{{ '; ' if not loop.last else '.' }}{% endfor %}"
     "{% else %}The user is new.{% endif %}"
 )
 QUESTION = "Will the user like {{ candidate.title }}?"

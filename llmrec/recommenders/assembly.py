@@ -33,14 +33,18 @@ from llmrec.prompts.records import item_records
 from llmrec.recommenders.scoring import score
 from llmrec.recommenders.simple import likes_of
 from llmrec.training.batches import Batch, ItemBatches, TextBatches
+from llmrec.training.collate import (
+    JudgedCollator,
+    PromptCollator,
+    WindowCollator,
+    WrittenCollator,
+)
 from llmrec.training.examples import Examples, positions, windows
 from llmrec.training.net import Net
 from llmrec.training.trainer import Fitted, TrainingOptions, train
 
 if TYPE_CHECKING:
     from llmrec.recommenders.language_model import LanguageModel
-
-IGNORED = -100
 
 
 @dataclass(eq=False)
@@ -55,7 +59,7 @@ class Assembled:
         tokenizer: of the backbone, None under item prompts.
         identifiers: token ids of each item's identifier (generative head), else None.
         trie: of the identifiers.
-        facts: counts gathered while scoring (invalid and duplicate generations, cut prompts).
+        facts: counts of generated, invalid and duplicate identifiers while scoring.
         base: folder that holds the base weights beside which an adapter is stored, or None.
     """
 
@@ -86,7 +90,8 @@ def assemble(owner: LanguageModel, train_side: Dataset) -> Assembled:
     if prompt.kind == "text":
         texts = texts_or_refuse(train_side, None, "prompt text")
         tokenizer = backbone.tokenizer(
-            [text for text, seen in zip(texts, known, strict=True) if seen] + prompt_words(owner)
+            [text for text, seen in zip(texts, known, strict=True) if seen]
+            + prompt_words(owner, train_side)
         )
     elif prompt.init != "random":
         texts = texts_or_refuse(train_side, prompt.fields, f"prompt items with init={prompt.init}")
@@ -204,6 +209,7 @@ def fit_assembled(
         fitted = Fitted(best_epoch=0.0, best_value=value, epochs=0.0, curve=())
     else:
         fitted = train(assembled.net, lengths, collate, options, validate, context)
+    assembled.facts.update(NO_FACTS)  # what validation decoded while training does not count
     facts: dict[str, Any] = {
         "parameters": parameters,
         "trainable": trainable,
@@ -214,6 +220,8 @@ def fit_assembled(
     }
     if isinstance(assembled.batches, TextBatches):
         facts["prompts_cut"] = assembled.batches.n_cut
+    if owner._backbone.commit is not None:
+        facts["checkpoint_commit"] = owner._backbone.commit
     return facts
 
 
@@ -221,72 +229,32 @@ def training_batches(
     owner: LanguageModel, assembled: Assembled, train_side: Dataset
 ) -> tuple[np.ndarray, Callable[[Sequence[int]], Batch]]:
     """Return the lengths of the training examples and the function that makes a batch of some."""
-    head, batches = assembled.head, assembled.batches
+    head, batches, prompt = assembled.head, assembled.batches, owner._prompt
     if assembled.net.needs == "sequence":
-        examples = windows(train_side, owner._prompt.max_length + 1)
-
-        def sequences(numbers: Sequence[int]) -> Batch:
-            histories, _ = examples.histories(np.asarray(numbers))
-            return window_batches.make(histories, None, None)
-
         assert assembled.net.tokens is not None
-        window_batches = ItemBatches(assembled.net.tokens, owner._prompt.max_length + 1)
-        return examples.lengths, sequences
+        examples = windows(train_side, prompt.max_length + 1)
+        reader = ItemBatches(assembled.net.tokens, prompt.max_length + 1)
+        return examples.lengths, WindowCollator(examples, reader)
     examples = positions(
         train_side,
-        length=owner._prompt.max_length
-        if owner._prompt.kind == "items"
-        else owner._prompt.history_length,
+        length=prompt.max_length if prompt.kind == "items" else prompt.history_length,
         per_user=owner.examples_per_user,
         with_history=not head.judges_candidates,
         seed=derive_seed(owner.seed, "examples"),
     )
     targets = example_targets(head, examples)
     candidates = examples.items[examples.targets] if head.judges_candidates else None
-    if isinstance(batches, TextBatches):
-        return _text_batches(assembled, batches, examples, candidates, targets)
-
-    def judged_items(numbers: Sequence[int]) -> Batch:
-        rows = np.asarray(numbers)
-        histories, ratings = examples.histories(rows)
-        asked = None if candidates is None else candidates[rows]
-        batch = batches.make(histories, ratings, asked)
-        return {**batch, "targets": torch.from_numpy(targets[rows])}
-
-    return examples.lengths, judged_items
-
-
-def _text_batches(
-    assembled: Assembled,
-    batches: TextBatches,
-    examples: Examples,
-    candidates: np.ndarray | None,
-    targets: np.ndarray,
-) -> tuple[np.ndarray, Callable[[Sequence[int]], Batch]]:
-    """Tokenise all prompts once; a batch only pads."""
+    if isinstance(batches, ItemBatches):
+        return examples.lengths, JudgedCollator(examples, batches, candidates, targets)
+    # All prompts are tokenised once; a batch only pads.
     tokens = batches.tokens(*examples.histories(np.arange(len(examples))), candidates)
+    padding = assembled.tokenizer.pad_token_id
     if assembled.identifiers is None:
-
-        def pooled(numbers: Sequence[int]) -> Batch:
-            rows = np.asarray(numbers)
-            return {**batches.pad(tokens.take(rows)), "targets": torch.from_numpy(targets[rows])}
-
-        return tokens.lengths, pooled
+        return tokens.lengths, PromptCollator(tokens, targets, padding)
     end = assembled.tokenizer.eos_token_id
     answers = Ragged.from_rows([[*row, end] for row in assembled.identifiers], np.int64)
-
-    def written(numbers: Sequence[int]) -> Batch:
-        rows = np.asarray(numbers)
-        prompts, replies = tokens.take(rows), answers.take(targets[rows])
-        if assembled.net.backbone.direction == "seq2seq":
-            labels = replies.padded(fill=IGNORED)
-            return {**batches.pad(prompts), "labels": torch.from_numpy(labels)}
-        silent = prompts.with_values(np.full(len(prompts.values), IGNORED))
-        batch = batches.pad(prompts.concat(replies))
-        labels = silent.concat(replies).padded(batch["ids"].shape[1], IGNORED)
-        return {**batch, "labels": torch.from_numpy(labels)}
-
-    return tokens.lengths, written
+    apart = assembled.net.backbone.direction == "seq2seq"
+    return tokens.lengths, WrittenCollator(tokens, answers.take(targets), padding, apart)
 
 
 def example_targets(head: Any, examples: Examples) -> np.ndarray:
@@ -417,11 +385,13 @@ def statistics(ratings: np.ndarray | None) -> dict[str, float]:
     }
 
 
-def prompt_words(owner: LanguageModel) -> list[str]:
-    """Return the words of the templates and answers, for a tokenizer trained here."""
-    words = [owner._prompt.template, owner._prompt.question]
-    words += [getattr(owner._head, name, "") for name in ("yes", "no")]
-    return [word for word in words if word]
+def prompt_words(owner: LanguageModel, train_side: Dataset) -> list[str]:
+    """Return some rendered training prompts and the answers, for a tokenizer trained here."""
+    users = np.flatnonzero(train_side.histories.lengths)[:100]
+    shown = train_side.histories.take(users)
+    asked = shown.values[shown.offsets[1:] - 1]
+    prompts: list[str] = owner._prompt.render(item_records(train_side), shown, None, asked)
+    return prompts + [getattr(owner._head, name, "") for name in ("yes", "no")]
 
 
 def tokenised_identifiers(

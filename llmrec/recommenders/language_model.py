@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import hashlib
+import importlib
+import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal, Self
 
 import numpy as np
 
-from llmrec.core.config import AdapterSpec, BackboneSpec, HeadSpec, PromptSpec, build
+from llmrec.core.config import AdapterSpec, BackboneSpec, HeadSpec, PromptSpec, build, options_of
 from llmrec.core.errors import ConfigError, DataError, LlmrecError, Problem, RunError
 from llmrec.core.extras import require
 from llmrec.core.files import read_json, write_json
@@ -144,12 +147,41 @@ class LanguageModel(BaseRecommender):
     @property
     def info(self) -> ModelInfo:
         return ModelInfo(
-            family="language_model",
+            family="control" if self.is_control else "language_model",
             parameters=self._fitted.get("parameters", 0),
             trainable=self._fitted.get("trainable", 0),
             weights=self.weights,
-            details={k: v for k, v in self._fitted.items() if k not in ("parameters", "trainable")},
+            details={
+                **{k: v for k, v in self._fitted.items() if k not in ("parameters", "trainable")},
+                "twin": self.twin,
+                **self._decoded(),
+            },
         )
+
+    @property
+    def is_control(self) -> bool:
+        """Whether no language reaches the model: random item embeddings, or others' texts."""
+        return self._prompt.kind == "items" and self._prompt.init != "text"
+
+    @property
+    def twin(self) -> str:
+        """What a row and its control share: a hash of all options but where item tokens start."""
+        options = {name: getattr(self, name) for name in options_of(type(self)) if name != "seed"}
+        start = ("init", "text_encoder", "fields", "scale", "seed")
+        options["prompt"] = {k: v for k, v in self.prompt.items() if k not in start}
+        text = json.dumps(options, sort_keys=True, default=str)
+        return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+    def _decoded(self) -> dict[str, float]:
+        """Return how many identifiers were generated since the fit, and which share was no item."""
+        counts = {} if self._model is None else self._model.facts
+        if not counts.get("generated"):
+            return {}
+        return {
+            "generated": counts["generated"],
+            "invalid_rate": counts["invalid"] / counts["generated"],
+            "duplicate_rate": counts["duplicate"] / counts["generated"],
+        }
 
     @property
     def weights(self) -> str:
@@ -163,11 +195,16 @@ class LanguageModel(BaseRecommender):
         shuffled = "shuffled " if self._prompt.init == "shuffled" else ""
         return f"{origin}, {shuffled}item text: {encoder}"
 
+    def warm_up(self) -> None:
+        """Import what a fit needs, so that the first fit of a process is not charged for it."""
+        require("torch", "lm", "a language model")
+        require("transformers", "lm", "a language model")
+        importlib.import_module("llmrec.recommenders.assembly")
+
     def fit(
         self, train: Dataset, valid: Dataset | None = None, context: FitContext = NO_CONTEXT
     ) -> Self:
-        require("torch", "lm", "a language model")
-        require("transformers", "lm", "a language model")
+        self.warm_up()
         tune_allocator()
         from llmrec.recommenders.assembly import assemble, fit_assembled
 
@@ -198,6 +235,7 @@ class LanguageModel(BaseRecommender):
         from llmrec.recommenders.assembly import load_assembled
 
         self._fitted = read_json(folder / "fitted.json")
+        self._backbone.commit = self._fitted.get("checkpoint_commit")
         self._model = load_assembled(self, folder)
 
     def validation(self, train: Dataset, valid: Dataset | None) -> tuple[Queries, Any] | None:
@@ -257,7 +295,10 @@ def texts_or_refuse(train: Dataset, fields: Any, purpose: str) -> list[str]:
     Raises:
         DataError: if the data set has none.
     """
-    texts = train.item_texts(fields)
+    try:
+        texts = train.item_texts(fields)
+    except DataError as error:
+        raise DataError(f"{error}; prompt.fields=null takes all fields") from error
     if not any(texts):
         raise DataError(
             f"{purpose} needs item texts, but {train.name} has none; give an item file with "

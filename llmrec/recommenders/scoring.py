@@ -35,6 +35,8 @@ def score(
     scores = np.empty((len(queries), assembled.n_items), np.float32)
     # Rows of like length together: less padding. The order is undone by writing to `rows`.
     order = np.argsort(queries.histories.lengths, kind="stable")
+    if assembled.trie is not None:  # a prompt takes a row for each of its beams
+        batch_size = max(1, batch_size // assembled.head.n_beams)
     for start in range(0, len(order), batch_size):
         rows = order[start : start + batch_size]
         scores[rows] = _catalogue(assembled, queries.take(rows))

@@ -35,9 +35,15 @@ GRID = "#8c8a85"
 COLOURS: dict[Family, str] = {
     "baseline": "#0072b2",
     "language_model": "#d55e00",
+    "control": "#cc79a7",
     "ensemble": "#009e73",
 }
-MARKERS: dict[Family, str] = {"baseline": "o", "language_model": "s", "ensemble": "D"}
+MARKERS: dict[Family, str] = {
+    "baseline": "o",
+    "language_model": "s",
+    "control": "^",
+    "ensemble": "D",
+}
 CURVE_KS = tuple(range(1, 51))
 _WIDTH = 7.2
 _STYLE: dict[str, Any] = {

@@ -57,6 +57,16 @@ def write_csv(comparison: Comparison, path: str | Path) -> None:
     write_rows(comparison.rows(), path)
 
 
+def write_controls(comparison: Comparison, path: str | Path) -> None:
+    """Write `Comparison.control_rows`: what the text is worth, for rows with a control.
+
+    Raises:
+        RunError: if the file cannot be written.
+    """
+    if comparison.controls:
+        write_rows(comparison.control_rows(), path)
+
+
 def write_costs(comparison: Comparison, path: str | Path) -> None:
     """Write `Comparison.cost_rows`: seconds, memory and parameters, which differ between runs.
 

@@ -46,6 +46,7 @@ from llmrec.reporting.verdict import verdict
 FAMILY_STYLE: dict[Family, str] = {
     "baseline": "cyan",
     "language_model": "magenta",
+    "control": "blue",
     "ensemble": "green",
 }
 KEPT = 0

@@ -14,11 +14,13 @@ SIGNIFICANT = 0.05
 FAMILY_NAMES: dict[Family, str] = {
     "baseline": "baseline",
     "language_model": "language model",
+    "control": "control without text",
     "ensemble": "ensemble",
 }
 FAMILY_SHORT: dict[Family, str] = {
     "baseline": "baseline",
     "language_model": "LM",
+    "control": "control",
     "ensemble": "ensemble",
 }
 STARS_KEY = "*** p<.001, ** p<.01, * p<.05"
@@ -233,15 +235,21 @@ def main_versus(comparison: Comparison, label: str) -> Versus | None:
     return comparison.versus.get(label, {}).get(comparison.main_metric)
 
 
-def gain(comparison: Comparison, versus: Versus) -> tuple[str, str]:
-    """Return the difference and its interval, relative to the reference where that makes sense.
+def gain(comparison: Comparison, versus: Versus, against: str | None = None) -> tuple[str, str]:
+    """Return the difference and its interval, relative to the other row where that makes sense.
+
+    Args:
+        comparison: where the rows are.
+        versus: the difference.
+        against: label of the other row, by default the reference.
 
     Returns:
-        e.g. ``("+45.0%", "[+31.2%, +58.8%]")``; absolute if the reference is not above zero.
+        e.g. ``("+45.0%", "[+31.2%, +58.8%]")``; absolute if the other is not above zero.
     """
     base = math.nan
-    if comparison.reference is not None:
-        base = result_of(comparison, comparison.reference).overall[comparison.main_metric]
+    other = comparison.reference if against is None else against
+    if other is not None:
+        base = result_of(comparison, other).overall[comparison.main_metric]
     if base > 0:
         values = [percent(x / base) for x in (versus.difference, versus.low, versus.high)]
     else:

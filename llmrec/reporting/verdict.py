@@ -16,6 +16,7 @@ from llmrec.reporting.text import (
     main_versus,
     number,
     p_phrase,
+    result_of,
     row_name,
 )
 
@@ -59,7 +60,8 @@ def verdict(comparison: Comparison) -> Verdict:
             "this comparison, so it cannot say whether that is good.",
         )
     outcome, headline, sentence = _against(comparison, model, baseline)
-    return Verdict(outcome, headline, sentence + _ensemble(comparison, model))
+    extra = _ensemble(comparison, model) + _controls(comparison)
+    return Verdict(outcome, headline, sentence + extra)
 
 
 def _against(
@@ -114,6 +116,22 @@ def _reaches(comparison: Comparison, result: ModelResult) -> str:
     metric = full_label(comparison.main_metric, comparison.protocol)
     value = number(result.overall[comparison.main_metric])
     return f"{row_name(result)}, reaches {metric} = {value}"
+
+
+def _controls(comparison: Comparison) -> str:
+    """Return a sentence on what its text is worth to each row whose control was judged."""
+    sentences = []
+    for test in comparison.controls:
+        change, bounds = gain(comparison, test.versus, test.control)
+        mine, other = (
+            number(result_of(comparison, label).overall[comparison.main_metric])
+            for label in (test.model, test.control)
+        )
+        sentences.append(
+            f" To {test.model} ({mine}) its text is worth {change} {bounds} over the control "
+            f"{test.control} ({other}, {p_phrase(test.versus.p_holm)})."
+        )
+    return "".join(sentences)
 
 
 def _ensemble(comparison: Comparison, model: ModelResult) -> str:

@@ -85,17 +85,19 @@ class TextBatches:
         self.n_cut += n_cut
         return rows
 
-    def pad(self, rows: Ragged) -> Batch:
-        """Return ``ids`` and ``mask`` of token rows."""
-        width = max(1, int(rows.lengths.max(initial=0)))
-        ids = rows.padded(width, self.tokenizer.pad_token_id)
-        return {"ids": torch.from_numpy(ids), "mask": _mask(rows.lengths, width)}
-
     def make(
         self, histories: Ragged, ratings: Ragged | None, candidates: np.ndarray | None
     ) -> Batch:
         """Return ``ids`` and ``mask``."""
-        return self.pad(self.tokens(histories, ratings, candidates))
+        tokens = self.tokens(histories, ratings, candidates)
+        return pad_tokens(tokens, self.tokenizer.pad_token_id)
+
+
+def pad_tokens(rows: Ragged, padding: int) -> Batch:
+    """Return ``ids`` and ``mask`` of token rows."""
+    width = max(1, int(rows.lengths.max(initial=0)))
+    ids = rows.padded(width, padding)
+    return {"ids": torch.from_numpy(ids), "mask": _mask(rows.lengths, width)}
 
 
 def _mask(lengths: np.ndarray, width: int) -> torch.Tensor:

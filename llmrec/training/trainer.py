@@ -6,6 +6,7 @@ import contextlib
 import logging
 import math
 import random
+import shutil
 import tempfile
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -15,6 +16,8 @@ from typing import Any, Literal
 
 import numpy as np
 import torch
+from accelerate import PartialState
+from accelerate.utils import broadcast_object_list
 from safetensors.torch import load_file, save_file
 from torch.utils.data import Dataset as TorchDataset
 from torch.utils.data import Sampler
@@ -238,10 +241,45 @@ def trainable_state(net: torch.nn.Module) -> dict[str, torch.Tensor]:
 def check_trainer_arguments(values: Mapping[str, Any]) -> list[str]:
     """Return what is wrong with arguments meant for transformers' TrainingArguments."""
     known = {f.name for f in fields(TrainingArguments)} - _OURS
-    return [unknown("trainer argument", key, known) for key in values if key not in known]
+    sharded = [key for key in ("fsdp", "fsdp_config", "deepspeed") if key in values]
+    problems = [
+        f"{key}: sharded training is not supported yet; torchrun (DDP) and one GPU are"
+        for key in sharded
+    ]
+    others = [key for key in values if key not in sharded]
+    return problems + [
+        f"{key} is set by an option of the language model, or has no effect here"
+        if key in _OURS
+        else unknown("trainer argument", key, known)
+        for key in others
+        if key not in known
+    ]
 
 
+# Set by our own options, or without effect here: own sampler, own validation.
 _OURS = {
+    "data_seed",
+    "train_sampling_strategy",
+    "length_column_name",
+    "per_device_eval_batch_size",
+    "eval_steps",
+    "eval_delay",
+    "eval_on_start",
+    "eval_accumulation_steps",
+    "eval_do_concat_batches",
+    "batch_eval_metrics",
+    "include_for_metrics",
+    "prediction_loss_only",
+    "label_names",
+    "label_smoothing_factor",
+    "disable_tqdm",
+    "logging_strategy",
+    "save_total_limit",
+    "auto_find_batch_size",
+    # Validation scores outside the wrapped forward pass, and checkpoints hold whole weights.
+    "fsdp",
+    "fsdp_config",
+    "deepspeed",
     "output_dir",
     "num_train_epochs",
     "per_device_train_batch_size",
@@ -298,8 +336,11 @@ def train(
         stack.enter_context(_quiet_training())
         folder = context.folder
         if folder is None:
-            folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
+            folder = stack.enter_context(shared_folder())
         resume = newest_checkpoint(folder) if context.resume else None
+        if PartialState().is_main_process:
+            remove_checkpoints(folder, after=resume)
+        PartialState().wait_for_everyone()
         state = None if resume is None else finished_state(resume, options)
         if state is not None:
             restore(net, folder / f"checkpoint-{state.best_global_step or state.global_step}")
@@ -333,7 +374,6 @@ def _build_trainer(
     folder: Path,
 ) -> _Trainer:
     keeps_best = validate is not None
-    per_epoch = math.ceil(len(lengths) / (options.batch_size * options.gradient_accumulation_steps))
     arguments = TrainingArguments(
         **{
             "output_dir": str(folder),
@@ -341,7 +381,7 @@ def _build_trainer(
             "per_device_train_batch_size": options.batch_size,
             "learning_rate": options.learning_rate,
             "weight_decay": options.weight_decay,
-            "warmup_steps": int(options.warmup_share * per_epoch * options.epochs),
+            "warmup_steps": options.warmup_share,  # a share of all steps
             "lr_scheduler_type": options.schedule,
             "gradient_accumulation_steps": options.gradient_accumulation_steps,
             "max_grad_norm": options.max_gradient_norm,
@@ -365,6 +405,10 @@ def _build_trainer(
             **options.trainer_arguments,
         }
     )
+    if arguments.n_gpu > 1:
+        # One process with several GPUs would mean DataParallel: another batch size, unsaid. Several
+        # GPUs are for torchrun; alone, a process takes the first.
+        arguments._n_gpu = 1
     callbacks: list[TrainerCallback] = [_Reporter(context)]
     if keeps_best and options.early_stopping_patience is not None:
         callbacks.append(EarlyStoppingCallback(options.early_stopping_patience))
@@ -387,7 +431,21 @@ def _build_trainer(
 def newest_checkpoint(folder: Path) -> Path | None:
     """Return the newest complete checkpoint: the trainer's state is the last file written."""
     found = [path.parent for path in Path(folder).glob(f"checkpoint-*/{STATE}") if _readable(path)]
-    return max(found, key=lambda path: int(path.name.partition("-")[2]), default=None)
+    return max(found, key=_step, default=None)
+
+
+def remove_checkpoints(folder: Path, after: Path | None) -> None:
+    """Remove half-written checkpoints, newer than that to resume from, or all of an earlier fit.
+
+    Otherwise the trainer, which keeps the newest few by number, would count them among its own.
+    """
+    for path in folder.glob("checkpoint-*"):
+        if after is None or _step(path) > _step(after):
+            shutil.rmtree(path)
+
+
+def _step(checkpoint: Path) -> int:
+    return int(checkpoint.name.partition("-")[2])
 
 
 def _readable(path: Path) -> bool:
@@ -424,6 +482,20 @@ def restore(net: Net, checkpoint: Path) -> None:
     if set(stored) != set(trainable_state(net)):
         raise RunError(f"cannot resume: {checkpoint} is of another model")
     net.load_state_dict(stored, strict=False)
+
+
+@contextlib.contextmanager
+def shared_folder() -> Iterator[Path]:
+    """Yield a temporary folder that is the same for all processes of a distributed training."""
+    state = PartialState()
+    with contextlib.ExitStack() as stack:
+        names: list[Any] = [None]
+        if state.is_main_process:
+            names = [stack.enter_context(tempfile.TemporaryDirectory())]
+        if state.num_processes > 1:
+            broadcast_object_list(names)
+        yield Path(names[0])
+        state.wait_for_everyone()
 
 
 @contextlib.contextmanager

@@ -144,8 +144,11 @@ def test_a_training_that_had_ended_is_not_trained_on(patience: int | None, tmp_p
 def test_without_resume_it_begins_again(tmp_path: Path) -> None:
     model = spec("gpt2", "full", "next", "items")
     _, points = fitted(model, tmp_path)
+    (tmp_path / "checkpoint-99").mkdir()  # of an earlier, longer fit
     _, again = fitted(model, tmp_path, resume=False)
-    assert [step for step, _ in again] == [step for step, _ in points]
+    assert again == points
+    assert newest_checkpoint(tmp_path).name == "checkpoint-12"
+    assert not (tmp_path / "checkpoint-99").exists()
 
 
 def test_checkpoints_of_another_model_are_refused(tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 import shutil
 import subprocess
 import sys
@@ -102,6 +103,26 @@ def test_every_public_name_is_there() -> None:
         _ = llmrec.nothing
 
 
+def test_threads_wait_without_spinning_unless_the_user_says_otherwise() -> None:
+    code = (
+        "import os, llmrec.cli; llmrec.cli.main(['--help']); print(os.environ['OMP_WAIT_POLICY'])"
+    )
+    environment = {key: value for key, value in os.environ.items() if key != "OMP_WAIT_POLICY"}
+
+    def policy(**given: str) -> str:
+        done = subprocess.run(
+            [sys.executable, "-c", code],
+            capture_output=True,
+            text=True,
+            check=True,
+            env={**environment, **given},
+        )
+        return done.stdout.split()[-1]
+
+    assert policy() == "PASSIVE"
+    assert policy(OMP_WAIT_POLICY="ACTIVE") == "ACTIVE"
+
+
 # Help, list, show
 
 
@@ -126,6 +147,16 @@ def test_list(llmrec_command: Command) -> None:
     assert "gpt2" in out
     assert "ease" not in out
     assert 'did you mean "recommender"' in _sentence(llmrec_command("list", "recomender"))
+
+
+def test_debug_may_come_before_the_command(llmrec_command: Command) -> None:
+    assert llmrec_command("--debug", "list", "backbone") == llmrec_command(
+        "list", "backbone", "--debug"
+    )
+    for words in (["--debug", "list", "nothing"], ["--debug", "run", "--resume", "nowhere"]):
+        code, _, err = llmrec_command(*words)
+        assert code == 1
+        assert "Traceback" in err
 
 
 def test_list_shows_a_broken_plugin(
@@ -206,7 +237,7 @@ def test_run_reports_all_problems_of_the_config_at_once(llmrec_command: Command)
     [
         (["model=eese"], 'unknown model "eese" (did you mean "ease"?)'),
         (["model.name=ease"], "write model=ease"),
-        (["modle=ease"], 'unknown key "modle" (did you mean "model"?)'),
+        (["modle=ease"], 'unknown key of the run "modle" (did you mean "model"?)'),
         (["+new.key=1", "model=ease"], 'unknown key of the run "new"'),
         (["model=ease", "model.regularization=None"], "write model.regularization=null"),
         (["model=ease", "seed=[1"], 'cannot read "seed=[1": no viable'),

@@ -122,6 +122,20 @@ def test_all_problems_are_reported_at_once() -> None:
     }
 
 
+def test_rules_apply_to_the_options_that_are_right() -> None:
+    """A mistake beside it must not hide what a component's own rules say."""
+    found = _problems(engine={"name": "engine", "power": -1, "fuel": "water", "size": 1})
+    assert found["model.engine.power"] == "must be positive"
+    assert set(found) == {"model.engine.power", "model.engine.fuel", "model.engine.size"}
+    assert "power" in {p.where for p in check("backbone", {"name": "engine", "power": -1, "x": 1})}
+
+
+def test_rules_hear_nothing_of_an_option_that_is_wrong() -> None:
+    found = _problems(engine={"name": "engine", "power": "-1"})
+    assert list(found) == ["model.engine.power"]
+    assert "expected int" in found["model.engine.power"]
+
+
 def test_a_missing_option_is_a_problem() -> None:
     found = check("recommender", {"name": "car"})
     assert [problem.where for problem in found] == ["speed", "engine"]

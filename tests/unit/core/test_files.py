@@ -64,10 +64,21 @@ def test_a_failed_folder_leaves_the_old_one(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == [target]
 
 
-@pytest.mark.parametrize("code", [errno.ENOSPC, errno.EROFS, errno.EACCES])
-def test_an_os_error_becomes_a_sentence(tmp_path: Path, code: int) -> None:
+@pytest.mark.parametrize(
+    ("code", "hint"),
+    [
+        (errno.ENOSPC, "; make room, or choose another folder"),
+        (errno.EDQUOT, "; make room, or choose another folder"),
+        (errno.EROFS, "; choose another folder"),
+        (errno.EACCES, "; choose another folder"),
+        (errno.EPERM, "; choose another folder"),
+        (errno.EIO, ""),
+    ],
+)
+def test_an_os_error_becomes_a_sentence(tmp_path: Path, code: int, hint: str) -> None:
     target = tmp_path / "file"
-    with pytest.raises(RunError, match=r"cannot write .*file: .*; free some space") as caught:
+    says = rf"cannot write .*file: the reason{hint}\. Nothing"
+    with pytest.raises(RunError, match=says) as caught:
         _fail(target, OSError(code, "the reason"))
     assert isinstance(caught.value.__cause__, OSError)
     assert list(tmp_path.iterdir()) == []

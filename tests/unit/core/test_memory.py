@@ -43,6 +43,36 @@ def test_the_users_own_settings_win(monkeypatch: pytest.MonkeyPatch, name: str) 
     assert tune_allocator() is False
 
 
+@linux
+def test_the_same_work_costs_the_same_twice() -> None:
+    """Also where freed memory is kept: what a first row has freed is not free for the second."""
+    code = (
+        "import time, numpy as np\n"
+        "from llmrec.core.memory import PeakMemory, tune_allocator\n"
+        "tune_allocator()\n"
+        "for _ in range(2):\n"
+        "    with PeakMemory() as memory:\n"
+        "        array = np.ones(100_000_000 // 8); time.sleep(0.1); del array\n"
+        "    print(memory.bytes)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    first, second = map(int, done.stdout.split())
+    assert first > 80_000_000
+    assert second > 80_000_000
+
+
+def test_peak_memory_starts_again() -> None:
+    import time
+
+    with PeakMemory() as memory:
+        array = np.ones(100_000_000 // 8)
+        time.sleep(0.1)
+        del array
+        memory.restart()
+        time.sleep(0.05)
+    assert memory.bytes < 50_000_000
+
+
 def test_peak_memory_sees_an_array_that_is_gone_at_the_end() -> None:
     import time
 

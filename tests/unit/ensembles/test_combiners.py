@@ -99,6 +99,14 @@ def test_nothing_to_learn_from_is_said() -> None:
         Weighted().fit(scores, truth, ~allowed)
 
 
+def test_validation_rows_without_likes_are_not_called_absent() -> None:
+    odds, likes, rows = np.zeros((2, 5, 3), np.float32), np.zeros((5, 3)), np.ones((5, 3), bool)
+    with pytest.raises(DataError, match="no validation row is a like"):
+        Weighted(task="preference").fit(odds, likes, rows)
+    with pytest.raises(DataError, match="no validation rows"):
+        Weighted(task="preference").fit(odds, likes, ~rows)
+
+
 def test_a_step_out_of_range_is_refused() -> None:
     with pytest.raises(ConfigError, match="step"):
         Weighted(step=0.0)

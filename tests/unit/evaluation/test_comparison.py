@@ -122,6 +122,7 @@ def test_rows_hold_values_intervals_and_the_test(judged):
     costs = comparison.cost_rows()[0]
     assert list(costs) == [
         "model",
+        "weights",
         "fit_seconds",
         "score_milliseconds_per_user",
         "peak_memory_bytes",
@@ -171,3 +172,37 @@ def test_an_undefined_value_comes_last(judged):
     unknown = replace(judged[2], overall={**judged[2].overall, main: float("nan")})
     comparison = compare([unknown, *judged[:2]], n_resamples=500)
     assert comparison.results[-1].label == "good"
+
+
+def with_twin(result: ModelResult, family: str, twin: str | None) -> ModelResult:
+    details = {} if twin is None else {"twin": twin}
+    return replace(result, info=replace(result.info, family=family, details=details))
+
+
+def test_a_model_is_tested_against_its_control_alone(judged):
+    by_label = {result.label: result for result in judged}
+    rows = [
+        with_twin(by_label["good"], "language_model", "a"),
+        with_twin(by_label["copy"], "control", "a"),
+        with_twin(by_label["fair"], "baseline", None),
+    ]
+    comparison = compare(rows, n_resamples=500)
+    (test,) = comparison.controls
+    assert (test.model, test.control) == ("good", "copy")
+    main = comparison.main_metric
+    values = {row.label: row.overall[main] for row in rows}
+    assert test.versus.difference == pytest.approx(values["good"] - values["copy"], abs=1e-12)
+    assert test.versus.low <= test.versus.difference <= test.versus.high
+    assert test.versus.p == test.versus.p_holm == comparison.versus["good"][main].p
+    (row,) = comparison.control_rows()
+    assert (row["model"], row["control"], row["p_holm"]) == ("good", "copy", test.versus.p_holm)
+
+
+def test_a_row_without_twin_has_no_control(judged):
+    by_label = {result.label: result for result in judged}
+    for twins in (("a", "b"), (None, None)):
+        rows = [
+            with_twin(by_label["good"], "language_model", twins[0]),
+            with_twin(by_label["copy"], "control", twins[1]),
+        ]
+        assert compare(rows, n_resamples=100).controls == ()

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
-from experiment_doubles import Counting, Fragile, RatesOnly, Recorder
+from experiment_doubles import Counting, Fragile, RatesOnly, Recorder, Slow
 
 from llmrec.core.registry import registry
 
@@ -17,14 +17,16 @@ Config = Callable[..., dict[str, Any]]
 @pytest.fixture(autouse=True)
 def _components() -> Iterator[None]:
     """Register the misbehaving ones for one test only."""
-    chosen = {"counting": Counting, "fragile": Fragile, "rates_only": RatesOnly}
+    chosen = {"counting": Counting, "fragile": Fragile, "rates_only": RatesOnly, "slow": Slow}
     for name, cls in chosen.items():
         registry("recommender").register(name)(cls)
         cls.fits.clear()
+        cls.trouble = None
     registry("tracker").register("recorder")(Recorder)
     Recorder.events.clear()
-    Counting.trouble = Fragile.trouble = None
+    Slow.clock[0] = 0.0
     yield
+    Slow.warmed.clear()
     for name in chosen:
         del registry("recommender")._objects[name]
     del registry("tracker")._objects["recorder"]

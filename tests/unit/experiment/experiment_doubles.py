@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, ClassVar
@@ -36,6 +37,7 @@ class Counting(BaseRecommender):
         self.fits.append({"seed": self.seed, "resume": context.resume, "checkpoints": seen})
         if context.folder is not None:
             context.folder.mkdir(parents=True, exist_ok=True)
+            (context.folder / "checkpoint").touch()
         if type(self).trouble is not None:
             raise type(self).trouble
         noise = np.random.default_rng(self.seed).normal(size=train.n_items) * self.noise
@@ -51,6 +53,26 @@ class Fragile(Counting):
 
     trouble: ClassVar[BaseException | None] = None
     fits: ClassVar[list[dict[str, Any]]] = []
+
+
+class Slow(Counting):
+    """Takes a while to load its libraries and a while to fit."""
+
+    fits: ClassVar[list[dict[str, Any]]] = []
+    trouble: ClassVar[BaseException | None] = None
+    clock: ClassVar[list[float]] = [0.0]
+    warmed: ClassVar[list[np.ndarray]] = []
+
+    def warm_up(self) -> None:
+        self.clock[0] += 1000
+        self.warmed[:] = [np.ones(50_000_000 // 8)]
+        time.sleep(0.05)
+
+    def fit(
+        self, train: Dataset, valid: Dataset | None = None, context: FitContext = NO_CONTEXT
+    ) -> Counting:
+        self.clock[0] += 10
+        return super().fit(train, valid, context)
 
 
 class RatesOnly(Counting):

@@ -7,6 +7,7 @@ import pytest
 
 from llmrec.core.errors import ConfigError
 from llmrec.experiment.compose import compose_config, config_folder, prepare_overrides, read_yaml
+from llmrec.experiment.schema import check_config
 
 FILES = {
     "run.yaml": """
@@ -84,6 +85,36 @@ def test_a_mapping_at_the_place_of_a_component_is_refused() -> None:
     ]
 
 
+@pytest.mark.parametrize("key", ["model", "data"])
+def test_a_mapping_with_a_name_chooses_no_group(key: str) -> None:
+    with pytest.raises(ConfigError, match=f"write {key}=NAME and its options one by one"):
+        prepare_overrides([f"{key}={{name: ease, regularization: 1}}"])
+
+
+def test_a_name_where_no_group_is_can_be_set() -> None:
+    composed = compose_config(["evaluation.candidates.name=sampled", "data=synthetic"])
+    assert composed["evaluation"]["candidates"]["name"] == "sampled"
+
+
+def test_a_misspelt_key_is_reported_with_all_other_problems() -> None:
+    words = ["sead=1", "modle=ease", "experimnt=none", "evaluation.batch_size=0", "label=7"]
+    words.append("evaluation.confidence=high")
+    with pytest.raises(ConfigError) as caught:
+        check_config(compose_config(["experiment=synthetic", *words]))
+    assert [problem.where for problem in caught.value.problems] == [
+        "sead",
+        "modle",
+        "experimnt",
+        "label",
+        "evaluation.confidence",
+        "evaluation.batch_size",
+    ]
+    text = str(caught.value)
+    for meant in ("seed", "model", "experiment"):
+        assert f'(did you mean "{meant}"?)' in text
+    assert "sweep" not in text
+
+
 def test_an_option_that_no_file_mentions_can_be_set(folder: Path) -> None:
     composed = compose_config(["models.lm.backbone.layers=2", "data.extra=x"], folder=folder)
     assert composed["models"]["lm"]["backbone"]["layers"] == 2
@@ -133,8 +164,7 @@ def test_all_mistaken_overrides_are_reported() -> None:
         ("model=eese", 'unknown model "eese" (did you mean "ease"?)'),
         ("model/backbone@models.lm.backbone=brt", 'did you mean "bert"'),
         ("experiment=mian", 'unknown experiment "mian" (did you mean "main"?)'),
-        ("sead=1", 'unknown key "sead" (did you mean "seed"?)'),
-        ("modle=ease", 'unknown key "modle" (did you mean "model"?)'),
+        ("model={regularization: 1}", "nothing is chosen as model yet; choose with model=NAME"),
         ("model@models.other=ease", "use +model@models.other=ease"),
         ("data=two", "data.file: a value is needed: data.file=…"),
         ("seed=[1", 'cannot read "seed=[1": no viable alternative'),

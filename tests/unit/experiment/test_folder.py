@@ -46,6 +46,24 @@ def test_a_lock_is_held_and_released(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.parametrize("code", [errno.EOPNOTSUPP, errno.EPERM])
+def test_a_file_system_without_hard_links_has_locks_too(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, code: int
+) -> None:
+    def refuse(*_: object) -> None:
+        raise OSError(code, "no hard links here")
+
+    monkeypatch.setattr(os, "link", refuse)
+    with locked(tmp_path):
+        assert json.loads((tmp_path / LOCK).read_text())["pid"] == os.getpid()
+        with pytest.raises(RunError, match=f"by process {os.getpid()}"), locked(tmp_path):
+            pass
+    assert list(tmp_path.iterdir()) == []
+    (tmp_path / LOCK).write_text("half a lo")
+    with locked(tmp_path):
+        assert json.loads((tmp_path / LOCK).read_text())["pid"] == os.getpid()
+
+
 def test_the_lock_of_another_living_process_is_respected(tmp_path: Path) -> None:
     code = (
         "import sys, pathlib\nfrom llmrec.experiment.folder import locked\n"

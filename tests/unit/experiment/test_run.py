@@ -9,10 +9,13 @@ from typing import Any
 import numpy as np
 import polars as pl
 import pytest
-from experiment_doubles import Counting, Fragile, Recorder
+from experiment_doubles import Counting, Fragile, Recorder, Slow
 
 from llmrec.core.errors import ConfigError, DataError, RunError
+from llmrec.core.types import Queries, Targets
+from llmrec.ensembles.ensemble import Ensemble
 from llmrec.experiment.compose import read_yaml
+from llmrec.experiment.merge import merged
 from llmrec.experiment.run import FailedModelsError, run
 from llmrec.experiment.store import load_run
 
@@ -373,3 +376,144 @@ def test_a_member_twice_is_refused(config: Config, tmp_path: Path) -> None:
     models = {"first": {"name": "counting"}}
     with pytest.raises(FailedModelsError, match="is a member twice"):
         run(config(models=models, ensembles={"both": _ensemble(members=members)}), folder=tmp_path)
+
+
+@pytest.mark.parametrize("save_models", [True, False])
+def test_an_ensemble_is_made_again_when_a_better_row_no_longer_fails(
+    config: Config, tmp_path: Path, save_models: bool
+) -> None:
+    models = {
+        "weak": {"name": "counting", "noise": 1000.0},
+        "language": {"name": "counting", "family": "language_model"},
+        "strong": {"name": "fragile", "noise": 1.0},
+    }
+    chosen = config(models=models, ensembles={"both": _ensemble()}, save_models=save_models)
+    run(chosen, folder=tmp_path / "whole")
+    Fragile.trouble = ValueError("once")
+    with pytest.raises(FailedModelsError):
+        run(chosen, folder=tmp_path / "resumed")
+    assert load_run(tmp_path / "resumed").result("both").info.details["members"] == [
+        "language",
+        "weak",
+    ]
+    Fragile.trouble = None
+    run({**chosen, "resume": True}, folder=tmp_path / "resumed")
+    ensemble = load_run(tmp_path / "resumed").result("both")
+    assert ensemble.info.details["members"] == ["language", "strong"]
+    whole, resumed = (tmp_path / name / "comparison.csv" for name in ("whole", "resumed"))
+    assert resumed.read_bytes() == whole.read_bytes()
+
+
+def test_a_current_ensemble_is_not_made_again(config: Config, tmp_path: Path) -> None:
+    chosen = config(models=FAMILIES, ensembles={"both": _ensemble()}, save_models=False)
+    run(chosen, folder=tmp_path)
+    result = tmp_path / "results" / "both" / "result.json"
+    before = result.stat().st_mtime_ns
+    run({**chosen, "resume": True}, folder=tmp_path)
+    assert result.stat().st_mtime_ns == before
+    assert len(Counting.fits) == 2
+
+
+def test_a_combiner_learns_on_the_candidates_that_are_judged(
+    config: Config, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[tuple[Queries, Targets]] = []
+    learn = Ensemble.fit_combiner
+
+    def listen(self: Ensemble, queries: Queries, targets: Targets) -> Ensemble:
+        asked.append((queries, targets))
+        return learn(self, queries, targets)
+
+    monkeypatch.setattr(Ensemble, "fit_combiner", listen)
+    chosen = config(
+        ensembles={"both": _ensemble(members={"a": "first", "b": "second"})},
+        models={"first": {"name": "counting"}, "second": {"name": "fragile", "noise": 9.0}},
+    )
+    chosen["ensembles"]["both"]["combiner"] = {"name": "weighted"}
+    chosen["evaluation"]["candidates"] = {"name": "sampled", "n": 9}
+    run(chosen, folder=tmp_path)
+    queries, targets = asked[0]
+    assert queries.candidates is not None
+    assert set(queries.candidates.lengths) == {10}
+    for held_out, candidates in zip(targets.items, queries.candidates, strict=True):
+        assert set(held_out) <= set(candidates)
+
+
+def test_a_combiner_of_likes_learns_from_both_kinds(config: Config, tmp_path: Path) -> None:
+    likes = {"name": "biased_mf", "loss": "logistic", "epochs": 2, "threshold": 4.0}
+    chosen = config(
+        data={"name": "synthetic", "n_users": 60, "n_items": 60},
+        split={"name": "random_k_fold", "valid_share": 0.2},
+        models={"first": {"name": "bias", "task": "preference"}, "second": likes},
+        evaluation={"task": "preference", "metrics": ["roc_auc"], "threshold": 4.0},
+        ensembles={"both": _ensemble(members={"a": "first", "b": "second"})},
+    )
+    chosen["ensembles"]["both"]["combiner"] = {"name": "weighted"}
+    run(chosen, folder=tmp_path)
+    ensemble = load_run(tmp_path).result("both")
+    assert sum(ensemble.info.details["weights"].values()) > 0
+
+
+@pytest.fixture
+def slow_clock(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let time pass only where `Slow` says so."""
+    monkeypatch.setattr("llmrec.experiment.fitting.time.perf_counter", lambda: Slow.clock[0])
+
+
+SLOW = {"slow": {"name": "slow"}}
+
+
+@pytest.mark.usefixtures("slow_clock")
+def test_loading_libraries_is_no_cost_of_a_row(config: Config, tmp_path: Path) -> None:
+    costs = run(config(models=SLOW), folder=tmp_path).results[0].costs
+    assert costs.fit_seconds == 10
+    assert costs.peak_memory_bytes < 40_000_000
+    assert Slow.warmed
+
+
+@pytest.mark.usefixtures("slow_clock")
+def test_the_seconds_before_a_resume_count(config: Config, tmp_path: Path) -> None:
+    Slow.trouble = KeyboardInterrupt()
+    with pytest.raises(KeyboardInterrupt):
+        run(config(models=SLOW), folder=tmp_path)
+    Slow.trouble = None
+    result = run(config(models=SLOW, resume=True), folder=tmp_path).results[0]
+    assert result.costs.fit_seconds == 20
+    assert [path.name for path in tmp_path.glob("models/slow/elapsed*")] == []
+
+
+@pytest.mark.usefixtures("slow_clock")
+def test_a_fit_that_begins_again_counts_from_zero(config: Config, tmp_path: Path) -> None:
+    Slow.trouble = KeyboardInterrupt()
+    with pytest.raises(KeyboardInterrupt):
+        run(config(models=SLOW), folder=tmp_path)
+    (tmp_path / "models" / "slow" / "checkpoints" / "checkpoint").unlink()
+    Slow.trouble = None
+    result = run(config(models=SLOW, resume=True), folder=tmp_path).results[0]
+    assert result.costs.fit_seconds == 10
+
+
+def test_a_resumed_run_keeps_what_it_was_started_with(
+    config: Config, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def written(python: str) -> Any:
+        now = {"python": python, "packages": {}}
+        monkeypatch.setattr("llmrec.experiment.run.versions", lambda: now)
+        resume = (tmp_path / "versions.json").exists()
+        run(config(resume=resume), folder=tmp_path)
+        return json.loads((tmp_path / "versions.json").read_text())
+
+    first, second = ({"python": python, "packages": {}} for python in ("3.12", "3.13"))
+    assert written("3.12") == first
+    assert written("3.12") == first
+    assert written("3.13") == {**first, "resumed": [second]}
+    assert written("3.13") == {**first, "resumed": [second]}
+    assert written("3.12") == {**first, "resumed": [second, first]}
+
+
+def test_the_same_numbers_of_two_runs_are_one_row(config: Config, tmp_path: Path) -> None:
+    run(config(), folder=tmp_path / "one")
+    models = {"first": {"name": "counting"}, "second": {"name": "fragile", "noise": 1000.0}}
+    run(config(models=models), folder=tmp_path / "two")
+    both = merged([load_run(tmp_path / "one"), load_run(tmp_path / "two")])
+    assert sorted(r.label for r in both.results) == ["first", "second [one]", "second [two]"]

@@ -38,6 +38,7 @@ def test_every_problem_of_every_part_is_reported_at_once(config: Config) -> None
         "data.n_user",
         "split.min_interactions",
         "evaluation.metric",
+        "evaluation.metrics[0]",
         "tracker.name",
         "models.a.name",
         "models.b.regularisation",

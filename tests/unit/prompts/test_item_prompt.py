@@ -94,7 +94,9 @@ def test_text_needs_an_encoder_that_knows_words(init: str) -> None:
     untrained = {"name": "items", "init": init, "text_encoder": lm_cases.backbone("bert")}
     (problem,) = check("prompt", untrained)
     assert "knows nothing about the texts" in problem.what
-    assert check("prompt", {**untrained, "init": "random"}) == []
+    assert check("prompt", {"name": "items", "init": "random"}) == []
+    (problem,) = check("prompt", {**untrained, "init": "random"})
+    assert "is not read with init=random" in problem.what
     assert check("prompt", {**untrained, "text_encoder": {"name": "minilm"}}) == []
 
 

@@ -24,9 +24,9 @@ RATINGS = Ragged.from_rows([[5, 3, 1], [], [4]], np.float32)
 def test_the_default_prompt() -> None:
     prompts = Text().render(ITEMS, HISTORIES, None, np.array([1, 0, 1]))
     assert prompts == [
-        "The user liked, oldest first: Alien; Brazil; Contact. Will the user like Brazil?",
+        "The user's history, oldest first: Alien; Brazil; Contact. Will the user like Brazil?",
         "The user is new. Will the user like Alien?",
-        "The user liked, oldest first: Contact. Will the user like Brazil?",
+        "The user's history, oldest first: Contact. Will the user like Brazil?",
     ]
     assert Text().render(ITEMS, HISTORIES, None, None)[1] == "The user is new."
 

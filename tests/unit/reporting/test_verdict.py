@@ -4,7 +4,7 @@ import dataclasses
 
 import pytest
 
-from llmrec.evaluation.comparison import Versus
+from llmrec.evaluation.comparison import ControlTest, Versus
 from llmrec.reporting.verdict import verdict
 
 LM, BERT = "gpt2 items minilm", "bert & text_100%"
@@ -85,3 +85,22 @@ def test_the_ensemble_is_named_only_where_it_leads(make_comparison):
     assert "ensemble" not in verdict(behind).sentence
     ahead = make_comparison([BERT, "mean of best", "ease"])
     assert "The best ensemble, mean of best, reaches 0.2294" in verdict(ahead).sentence
+
+
+def test_the_worth_of_the_text_is_said_with_its_control(make_comparison):
+    comparison = make_comparison([LM, BERT, "ease"], p=0.0002)
+    ahead = comparison.versus[LM]["ndcg@10"]
+    control = ControlTest(LM, BERT, dataclasses.replace(ahead, p_holm=0.03))
+    answer = verdict(dataclasses.replace(comparison, controls=(control,)))
+    assert f" To {LM} (0.2420) its text is worth +" in answer.sentence
+    assert f"over the control {BERT} (" in answer.sentence
+    assert "p=.030" in answer.sentence
+    assert "its text" not in verdict(comparison).sentence
+
+
+def test_a_control_never_wins_the_verdict(make_comparison):
+    comparison = make_comparison([LM, "ease"], p=0.0002)
+    first = comparison.results[0]
+    control = dataclasses.replace(first, info=dataclasses.replace(first.info, family="control"))
+    answer = verdict(dataclasses.replace(comparison, results=(control, *comparison.results[1:])))
+    assert answer.outcome == "no_language_model"

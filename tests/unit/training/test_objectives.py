@@ -10,7 +10,7 @@ import torch
 from llmrec.core.config import build
 from llmrec.prompts.item_tokens import ItemTokens
 from llmrec.training import objectives
-from llmrec.training.objectives import query_states, training_states
+from llmrec.training.objectives import candidate_states, query_states, training_states
 
 N_ITEMS = 12
 
@@ -183,3 +183,20 @@ def test_long_histories_of_t5_are_read_and_the_last_ones_written() -> None:
     assert spy.seen[0][0].sum() == 5
     assert spy.written[0].shape[1] == objectives.DECODER_CONTEXT + 1
     torch.testing.assert_close(spy.written[0][0, -1], tokens.weight[history[-1]])
+
+
+@pytest.mark.parametrize("name", lm_cases.BACKBONES)
+def test_a_candidate_is_judged_after_its_history_whatever_the_padding(name: str) -> None:
+    component, model, tokens = parts(name)
+    history = [4, 5, 6, 7]
+
+    def judged(*all_rows: list[int]) -> torch.Tensor:
+        with torch.no_grad():
+            return candidate_states(component, model, tokens, *rows(*all_rows), None)[0]
+
+    exact = judged(history)
+    torch.testing.assert_close(judged(history, [1] * 9), exact, rtol=1e-5, atol=1e-5)
+    for place in range(4):  # the candidate is the last
+        changed = judged([*history[:place], 9, *history[place + 1 :]])
+        assert not torch.allclose(changed, exact, atol=1e-4)
+    assert torch.isfinite(judged([3])).all()  # no history, only a candidate

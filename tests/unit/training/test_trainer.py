@@ -3,6 +3,7 @@
 # ruff: noqa: NPY002  (the legacy generators are what is watched)
 from __future__ import annotations
 
+import pickle
 import random
 from pathlib import Path
 
@@ -15,7 +16,7 @@ from llmrec.core.config import build
 from llmrec.core.errors import ConfigError, RunError
 from llmrec.core.protocols import FitContext
 from llmrec.heads.modules import NextItem
-from llmrec.recommenders.assembly import assemble, validated
+from llmrec.recommenders.assembly import assemble, training_batches, validated
 from llmrec.recommenders.base import load_recommender
 from llmrec.training import trainer as training
 from llmrec.training.trainer import TrainingOptions, check_trainer_arguments
@@ -128,25 +129,33 @@ def test_without_validation_all_epochs_count() -> None:
     assert np.isnan(model.info.details["validation_ndcg@10"])
 
 
-def test_accumulated_batches_equal_one_big_batch() -> None:
-    # Histories of one length: the mean of the halves is the mean of all.
+@pytest.mark.parametrize(("head", "prompt"), [("next", "items"), ("title", "text")])
+def test_accumulated_batches_equal_one_big_batch(head: str, prompt: str) -> None:
+    # Histories (and titles) of one length: the mean of the halves is the mean of all.
     train = lm_cases.dataset([[(u + s) % 7 for s in range(5)] for u in range(16)])
     queries = lm_cases.queries().take(slice(0, 4))
 
-    def scores(batch_size: int, steps: int) -> np.ndarray:
+    def scores(batch_size: int, steps: int) -> tuple[np.ndarray, list[float]]:
+        curve = Curve()
         model = lm_cases.model(
+            head=head,
+            prompt=prompt,
             parts=NO_DROPOUT,
+            examples_per_user=1,
             batch_size=batch_size,
             gradient_accumulation_steps=steps,
             epochs=3,
             learning_rate=0.01,
-        ).fit(train)
+        ).fit(train, None, curve.context)
         rows = queries.histories.with_values(queries.histories.values % 7)
-        return model.score(type(queries)(queries.users, rows))
+        # The norm, not only the direction: Adam would hide a gradient twice as large.
+        return model.score(type(queries)(queries.users, rows)), curve.values("grad_norm")
 
-    whole = scores(16, 1)
-    np.testing.assert_allclose(scores(8, 2), whole, rtol=1e-3, atol=1e-4)
-    assert not np.allclose(scores(8, 1), whole, atol=1e-2)
+    whole, norms = scores(16, 1)
+    accumulated, same_norms = scores(8, 2)
+    np.testing.assert_allclose(accumulated, whole, rtol=1e-3, atol=1e-4)
+    assert same_norms == pytest.approx(norms, rel=1e-3)
+    assert not np.allclose(scores(8, 1)[0], whole, atol=1e-2)
 
 
 def test_a_loss_that_is_not_finite_is_a_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -266,3 +275,28 @@ def test_weight_decay_spares_biases_norms_and_item_tokens(tmp_path: Path) -> Non
     decayed = {names[id(p)] for group in groups if group["weight_decay"] for p in group["params"]}
     assert decayed
     assert not any("bias" in n or "LayerNorm" in n for n in decayed)
+
+
+@pytest.mark.parametrize("key", ["fsdp", "deepspeed"])
+def test_sharded_training_is_refused(key: str) -> None:
+    (problem,) = check_trainer_arguments({key: "full_shard"})
+    assert "not supported yet" in problem
+
+
+@pytest.mark.parametrize("key", ["learning_rate", "data_seed", "eval_steps"])
+def test_arguments_without_effect_are_refused(key: str) -> None:
+    (problem,) = check_trainer_arguments({key: 3})
+    assert "has no effect here" in problem
+
+
+@pytest.mark.parametrize(
+    ("head", "prompt"),
+    [("next", "items"), ("rating", "items"), ("next", "text"), ("title", "text")],
+)
+def test_batches_survive_the_way_to_another_process(head: str, prompt: str) -> None:
+    model = lm_cases.model("gpt2", head=head, prompt=prompt)
+    model._model = assemble(model, lm_cases.split().train)
+    lengths, collate = training_batches(model, model._model, lm_cases.split().train)
+    numbers = list(range(min(3, len(lengths))))
+    for name, tensor in pickle.loads(pickle.dumps(collate))(numbers).items():
+        torch.testing.assert_close(tensor, collate(numbers)[name], equal_nan=True)

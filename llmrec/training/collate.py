@@ -1,0 +1,86 @@
+"""From example numbers to a training batch: plain picklable objects, for workers that need them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from llmrec.core.types import Ragged
+from llmrec.training.batches import Batch, ItemBatches, pad_tokens
+from llmrec.training.examples import Examples
+
+IGNORED = -100
+
+
+@dataclass(frozen=True, eq=False)
+class WindowCollator:
+    """Windows of item tokens that predict themselves."""
+
+    examples: Examples
+    batches: ItemBatches
+
+    def __call__(self, numbers: Sequence[int]) -> Batch:
+        histories, _ = self.examples.histories(np.asarray(numbers))
+        return self.batches.make(histories, None, None)
+
+
+@dataclass(frozen=True, eq=False)
+class JudgedCollator:
+    """Histories of item tokens, a candidate at the end if there is one, and what to predict."""
+
+    examples: Examples
+    batches: ItemBatches
+    candidates: np.ndarray | None
+    targets: np.ndarray
+
+    def __call__(self, numbers: Sequence[int]) -> Batch:
+        rows = np.asarray(numbers)
+        histories, ratings = self.examples.histories(rows)
+        asked = None if self.candidates is None else self.candidates[rows]
+        batch = self.batches.make(histories, ratings, asked)
+        return {**batch, "targets": torch.from_numpy(self.targets[rows])}
+
+
+@dataclass(frozen=True, eq=False)
+class PromptCollator:
+    """Tokenised prompts and what to predict."""
+
+    tokens: Ragged
+    targets: np.ndarray
+    padding: int
+
+    def __call__(self, numbers: Sequence[int]) -> Batch:
+        rows = np.asarray(numbers)
+        batch = pad_tokens(self.tokens.take(rows), self.padding)
+        return {**batch, "targets": torch.from_numpy(self.targets[rows])}
+
+
+@dataclass(frozen=True, eq=False)
+class WrittenCollator:
+    """Tokenised prompts and the replies to write, which alone count in the loss.
+
+    Attributes:
+        tokens: N rows of prompt tokens.
+        replies: N rows of reply tokens.
+        padding: token id.
+        apart: the reply goes to a decoder of its own (T5) instead of following the prompt.
+    """
+
+    tokens: Ragged
+    replies: Ragged
+    padding: int
+    apart: bool
+
+    def __call__(self, numbers: Sequence[int]) -> Batch:
+        rows = np.asarray(numbers)
+        prompts, replies = self.tokens.take(rows), self.replies.take(rows)
+        if self.apart:
+            labels = replies.padded(fill=IGNORED)
+            return {**pad_tokens(prompts, self.padding), "labels": torch.from_numpy(labels)}
+        silent = prompts.with_values(np.full(len(prompts.values), IGNORED))
+        batch = pad_tokens(prompts.concat(replies), self.padding)
+        labels = silent.concat(replies).padded(batch["ids"].shape[1], IGNORED)
+        return {**batch, "labels": torch.from_numpy(labels)}
