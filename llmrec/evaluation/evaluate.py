@@ -151,10 +151,14 @@ def evaluate(
             f'"{label}" ({type(recommender).__name__}) serves {served}, but the task is '
             f"{exam.task}; choose another recommender or another evaluation"
         )
+    take_counts = getattr(recommender, "take_counts", dict)
+    take_counts()  # what was generated before this exam is not its business
     judge = _judge_ranking if exam.task == "ranking" else _judge_points
     result, seconds = judge(recommender, exam, label, progress)
     cost = Costs(score_milliseconds_per_user=1000 * seconds / len(exam))
-    return replace(result, info=recommender.info, costs=cost)
+    info = recommender.info
+    info = replace(info, details={**info.details, **take_counts()})
+    return replace(result, info=info, costs=cost)
 
 
 def _judge_ranking(

@@ -200,6 +200,8 @@ def fit_assembled(
         trainer_arguments=owner.trainer_arguments or {},
     )
     lengths, collate = training_batches(owner, assembled, train_side)
+    # Of the training prompts: later ones, of validation and test, do not count.
+    n_cut = assembled.batches.n_cut if isinstance(assembled.batches, TextBatches) else None
     validate = None
     if judged is not None:
         validate = partial(validated, assembled, *judged, metric, owner.score_batch_size)
@@ -209,7 +211,6 @@ def fit_assembled(
         fitted = Fitted(best_epoch=0.0, best_value=value, epochs=0.0, curve=())
     else:
         fitted = train(assembled.net, lengths, collate, options, validate, context)
-    assembled.facts.update(NO_FACTS)  # what validation decoded while training does not count
     facts: dict[str, Any] = {
         "parameters": parameters,
         "trainable": trainable,
@@ -218,8 +219,8 @@ def fit_assembled(
         f"validation_{metric}": fitted.best_value,
         "n_examples": len(lengths),
     }
-    if isinstance(assembled.batches, TextBatches):
-        facts["prompts_cut"] = assembled.batches.n_cut
+    if n_cut is not None:
+        facts["prompts_cut"] = n_cut
     if owner._backbone.commit is not None:
         facts["checkpoint_commit"] = owner._backbone.commit
     return facts

@@ -154,7 +154,6 @@ class LanguageModel(BaseRecommender):
             details={
                 **{k: v for k, v in self._fitted.items() if k not in ("parameters", "trainable")},
                 "twin": self.twin,
-                **self._decoded(),
             },
         )
 
@@ -172,11 +171,15 @@ class LanguageModel(BaseRecommender):
         text = json.dumps(options, sort_keys=True, default=str)
         return hashlib.sha256(text.encode()).hexdigest()[:16]
 
-    def _decoded(self) -> dict[str, float]:
-        """Return how many identifiers were generated since the fit, and which share was no item."""
-        counts = {} if self._model is None else self._model.facts
+    def take_counts(self) -> dict[str, float]:
+        """Return how many identifiers were generated since the last call, and which were no item.
+
+        The evaluation calls it before and after an exam and keeps the answer with the result.
+        """
+        counts = {} if self._model is None else dict(self._model.facts)
         if not counts.get("generated"):
             return {}
+        self._model.facts.update(dict.fromkeys(counts, 0))
         return {
             "generated": counts["generated"],
             "invalid_rate": counts["invalid"] / counts["generated"],

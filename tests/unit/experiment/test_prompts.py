@@ -31,8 +31,11 @@ def held_out(user: int) -> tuple[str, list[str]]:
 def test_a_text_prompt_is_shown_with_what_was_cut() -> None:
     _, known = held_out(4)
     shown = prompt_text("gpt2_titles", "u5", DATA)
-    rendered = f"The user liked, oldest first: {'; '.join(known[-10:])}."
-    assert f"rendered:\n{rendered}\n" in shown
+    rendered = shown.partition("rendered:\n")[2].partition("\n")[0]
+    begin, _, history = rendered.partition(": ")
+    assert begin == "The user's history, oldest first"
+    titles = [part.partition(" (rated ")[0] for part in history.removesuffix(".").split("; ")]
+    assert titles == known[-10:]
     assert f"read by the model:\n{rendered}" in shown
     assert "the latest 10, 19 older ones left out" in shown
     assert "cut from the front: nothing" in shown

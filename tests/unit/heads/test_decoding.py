@@ -10,6 +10,8 @@ import pytest
 import torch
 
 from llmrec.core.types import Queries, Ragged
+from llmrec.evaluation.evaluate import evaluate, make_exam
+from llmrec.evaluation.options import EvaluationOptions
 from llmrec.training.batches import TextBatches
 
 # Three items share one title; one title begins another; one spells an end token.
@@ -124,3 +126,15 @@ def test_training_learns_to_write_the_next_title() -> None:
     ).fit(train)
     queries = Queries(np.full(4, -1), Ragged.from_rows([[0], [2], [4], [6]]))
     assert model.score(queries).argmax(1).tolist() == [1, 3, 5, 7]
+
+
+def test_an_exam_reports_the_rates_of_its_own_answers(fitted) -> None:
+    split = replace(lm_cases.split(), train=train_side())
+    options = EvaluationOptions.from_config({"task": "ranking", "metrics": ["ndcg@10"]})
+    exam = make_exam(split, options)
+    fitted.score(asked())  # somebody else's questions
+    first = evaluate(fitted, exam, label="titles").info.details
+    again = evaluate(fitted, exam, label="titles").info.details
+    assert first == again
+    assert first["generated"] == len(exam) * fitted._model.trie.n_leaves
+    assert (first["invalid_rate"], first["duplicate_rate"]) == (0.0, 0.0)
