@@ -235,7 +235,7 @@ def history_plot(comparison: Comparison, history_lengths: np.ndarray) -> Any | N
         axes.grid(axis="x", visible=False)
         axes.set_xlabel("items in the user's history (quartiles of users)")
         axes.set_ylabel(_metric_label(comparison))
-        figure.legend(loc="outside upper left", ncols=len(leaders), handletextpad=0.2)
+        figure.legend(loc="outside upper left", ncols=2, handletextpad=0.2)
     return figure
 
 
