@@ -58,7 +58,7 @@ class TrainingOptions:
         precision: of the arithmetic; bf16 and fp16 are for GPUs.
         metric: validation metric that picks the best epoch.
         higher_is_better: direction of `metric`.
-        trainer_arguments: anything else of transformers' TrainingArguments (optim, torch_compile, …).
+        trainer_arguments: anything else of transformers' TrainingArguments (optim, …).
         seed: of batches, dropout and masks.
     """
 
