@@ -6,8 +6,6 @@ import contextlib
 import logging
 import math
 import random
-import shutil
-import tempfile
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields
@@ -17,8 +15,7 @@ from typing import Any, Literal
 import numpy as np
 import torch
 from accelerate import PartialState
-from accelerate.utils import broadcast_object_list
-from safetensors.torch import load_file, save_file
+from safetensors.torch import save_file
 from torch.utils.data import Dataset as TorchDataset
 from torch.utils.data import Sampler
 from transformers import (
@@ -26,19 +23,23 @@ from transformers import (
     PrinterCallback,
     Trainer,
     TrainerCallback,
-    TrainerState,
     TrainingArguments,
 )
 from transformers.utils import logging as hf_logging
 
 from llmrec.core.errors import ConfigError, Problem, RunError, unknown
-from llmrec.core.files import read_json
 from llmrec.core.protocols import FitContext
+from llmrec.training.checkpoints import (
+    finished_state,
+    newest_checkpoint,
+    remove_checkpoints,
+    restore,
+    shared_folder,
+    trainable_state,
+)
 from llmrec.training.net import Net
 
 Validate = Callable[[], Mapping[str, float]]
-
-STATE = "trainer_state.json"
 
 
 @dataclass(frozen=True)
@@ -229,24 +230,15 @@ class _Reporter(TrainerCallback):
         self.context.progress(share, text)
 
 
-def trainable_state(net: torch.nn.Module) -> dict[str, torch.Tensor]:
-    """Return the trainable weights by name, on the CPU, tied ones once."""
-    return {
-        name: parameter.detach().cpu().contiguous()
-        for name, parameter in net.named_parameters()
-        if parameter.requires_grad
-    }
-
-
 def check_trainer_arguments(values: Mapping[str, Any]) -> list[str]:
     """Return what is wrong with arguments meant for transformers' TrainingArguments."""
-    known = {f.name for f in fields(TrainingArguments)} - _OURS
-    sharded = [key for key in ("fsdp", "fsdp_config", "deepspeed") if key in values]
+    known = {f.name for f in fields(TrainingArguments)} - _OURS - _SHARDED
+    sharded = [key for key in values if key in _SHARDED]
     problems = [
         f"{key}: sharded training is not supported yet; torchrun (DDP) and one GPU are"
         for key in sharded
     ]
-    others = [key for key in values if key not in sharded]
+    others = [key for key in values if key not in _SHARDED]
     return problems + [
         f"{key} is set by an option of the language model, or has no effect here"
         if key in _OURS
@@ -255,6 +247,9 @@ def check_trainer_arguments(values: Mapping[str, Any]) -> list[str]:
         if key not in known
     ]
 
+
+# Validation scores outside the wrapped forward pass, and checkpoints hold whole weights.
+_SHARDED = {"fsdp", "fsdp_config", "deepspeed"}
 
 # Set by our own options, or without effect here: own sampler, own validation.
 _OURS = {
@@ -276,10 +271,6 @@ _OURS = {
     "logging_strategy",
     "save_total_limit",
     "auto_find_batch_size",
-    # Validation scores outside the wrapped forward pass, and checkpoints hold whole weights.
-    "fsdp",
-    "fsdp_config",
-    "deepspeed",
     "output_dir",
     "num_train_epochs",
     "per_device_train_batch_size",
@@ -341,7 +332,7 @@ def train(
         if PartialState().is_main_process:
             remove_checkpoints(folder, after=resume)
         PartialState().wait_for_everyone()
-        state = None if resume is None else finished_state(resume, options)
+        state = None if resume is None else finished_state(resume, options.early_stopping_patience)
         if state is not None:
             restore(net, folder / f"checkpoint-{state.best_global_step or state.global_step}")
         else:
@@ -426,76 +417,6 @@ def _build_trainer(
     trainer.lengths = lengths
     trainer.model_accepts_loss_kwargs = False
     return trainer
-
-
-def newest_checkpoint(folder: Path) -> Path | None:
-    """Return the newest complete checkpoint: the trainer's state is the last file written."""
-    found = [path.parent for path in Path(folder).glob(f"checkpoint-*/{STATE}") if _readable(path)]
-    return max(found, key=_step, default=None)
-
-
-def remove_checkpoints(folder: Path, after: Path | None) -> None:
-    """Remove half-written checkpoints, newer than that to resume from, or all of an earlier fit.
-
-    Otherwise the trainer, which keeps the newest few by number, would count them among its own.
-    """
-    for path in folder.glob("checkpoint-*"):
-        if after is None or _step(path) > _step(after):
-            shutil.rmtree(path)
-
-
-def _step(checkpoint: Path) -> int:
-    return int(checkpoint.name.partition("-")[2])
-
-
-def _readable(path: Path) -> bool:
-    try:
-        read_json(path)
-    except RunError:  # the process died while it wrote the file
-        return False
-    return True
-
-
-def finished_state(checkpoint: Path, options: TrainingOptions) -> TrainerState | None:
-    """Return the state of a training that had ended when its last checkpoint was written.
-
-    None if it had not ended. The trainer itself forgets, when it resumes, that it stopped early.
-    """
-    state = TrainerState.load_from_json(str(checkpoint / STATE))
-    stopping = state.stateful_callbacks.get(EarlyStoppingCallback.__name__, {})
-    waited = stopping.get("attributes", {}).get("early_stopping_patience_counter", 0)
-    patience = options.early_stopping_patience
-    ended = state.global_step >= state.max_steps or (patience is not None and waited >= patience)
-    return state if ended else None
-
-
-def restore(net: Net, checkpoint: Path) -> None:
-    """Put the trainable weights of a checkpoint into a net.
-
-    Raises:
-        RunError: if they are not there, or are of another model.
-    """
-    file = checkpoint / "model.safetensors"
-    if not file.is_file():
-        raise RunError(f"cannot resume: {file} is missing; start again without resume")
-    stored = load_file(file)
-    if set(stored) != set(trainable_state(net)):
-        raise RunError(f"cannot resume: {checkpoint} is of another model")
-    net.load_state_dict(stored, strict=False)
-
-
-@contextlib.contextmanager
-def shared_folder() -> Iterator[Path]:
-    """Yield a temporary folder that is the same for all processes of a distributed training."""
-    state = PartialState()
-    with contextlib.ExitStack() as stack:
-        names: list[Any] = [None]
-        if state.is_main_process:
-            names = [stack.enter_context(tempfile.TemporaryDirectory())]
-        if state.num_processes > 1:
-            broadcast_object_list(names)
-        yield Path(names[0])
-        state.wait_for_everyone()
 
 
 @contextlib.contextmanager
