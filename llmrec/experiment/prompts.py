@@ -130,15 +130,13 @@ def _candidate(split: Split, user: int, name: str, chosen: str | None) -> int:
 
 
 def _words_and_tokens(model: Any, train: Dataset, queries: Queries, asked: int | None) -> list[str]:
-    from llmrec.recommenders.assembly import prompt_words
+    from llmrec.recommenders.assembly import tokenizer_of
 
     prompt, backbone = model._prompt, model._backbone
     records = item_records(train)
     candidates = None if asked is None else np.array([asked])
     (text,) = prompt.render(records, queries.histories, queries.ratings, candidates)
-    seen = np.flatnonzero(train.item_counts)
-    texts = train.item_texts()
-    tokenizer = backbone.tokenizer([texts[item] for item in seen] + prompt_words(model, train))
+    tokenizer = tokenizer_of(model, train, records)
     prefix, suffix = backbone.frame(tokenizer, model._head.needs("text"))
     whole = tokenizer(text, add_special_tokens=False)["input_ids"]
     rows, _ = prompt.tokenise(tokenizer, [text], prefix, suffix)

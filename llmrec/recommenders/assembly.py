@@ -85,14 +85,11 @@ def assemble(owner: LanguageModel, train_side: Dataset) -> Assembled:
     prompt, head, backbone = owner._prompt, owner._head, owner._backbone
     needs = head.needs(prompt.kind)
     known = train_side.item_counts > 0
-    catalogue = item_records(train_side)
+    catalogue: list[dict[str, str]] = [{}] * train_side.n_items  # read by text prompts only
     tokenizer, table, stars = None, None, None
     if prompt.kind == "text":
-        texts = texts_or_refuse(train_side, None, "prompt text")
-        tokenizer = backbone.tokenizer(
-            [text for text, seen in zip(texts, known, strict=True) if seen]
-            + prompt_words(owner, train_side)
-        )
+        catalogue = item_records(train_side)
+        tokenizer = tokenizer_of(owner, train_side, catalogue)
     elif prompt.init != "random":
         texts = texts_or_refuse(train_side, prompt.fields, f"prompt items with init={prompt.init}")
         vectors = embed_texts(prompt.text_encoder, texts)
@@ -386,13 +383,26 @@ def statistics(ratings: np.ndarray | None) -> dict[str, float]:
     }
 
 
-def prompt_words(owner: LanguageModel, train_side: Dataset) -> list[str]:
-    """Return some rendered training prompts and the answers, for a tokenizer trained here."""
+def tokenizer_of(owner: LanguageModel, train_side: Dataset, records: list[dict[str, str]]) -> Any:
+    """Return the backbone's tokenizer, trained, where it has none, on texts of the training side.
+
+    The texts are those of the items that were trained on, some rendered prompts, and the answers.
+
+    Args:
+        owner: a language model with a text prompt.
+        train_side: the training interactions.
+        records: the fields of every item, as `item_records` makes them.
+    """
+    from llmrec.recommenders.language_model import texts_or_refuse
+
+    texts = texts_or_refuse(train_side, None, "prompt text")
+    seen = [texts[item] for item in np.flatnonzero(train_side.item_counts)]
     users = np.flatnonzero(train_side.histories.lengths)[:100]
     shown = train_side.histories.take(users)
     asked = shown.values[shown.offsets[1:] - 1]
-    prompts: list[str] = owner._prompt.render(item_records(train_side), shown, None, asked)
-    return prompts + [getattr(owner._head, name, "") for name in ("yes", "no")]
+    prompts: list[str] = owner._prompt.render(records, shown, None, asked)
+    answers = [getattr(owner._head, name, "") for name in ("yes", "no")]
+    return owner._backbone.tokenizer([*seen, *prompts, *answers])
 
 
 def tokenised_identifiers(
