@@ -42,16 +42,12 @@ class NextItem(nn.Module):
         return functional.cross_entropy(logits, targets, label_smoothing=self.label_smoothing)
 
 
-class Like(nn.Module):
-    """Log-odds of a like from one state."""
+class LogOdds(nn.Module):
+    """What gives the log-odds of a like as scores, and how it learns."""
 
-    def __init__(self, width: int) -> None:
-        super().__init__()
-        self.output = nn.Linear(width, 1)
-
-    def scores(self, states: torch.Tensor, items: torch.Tensor | None = None) -> torch.Tensor:  # noqa: ARG002
+    def scores(self, states: torch.Tensor, items: torch.Tensor | None = None) -> torch.Tensor:
         """Return (N,) log-odds."""
-        return self.output(states).squeeze(-1)
+        raise NotImplementedError
 
     def loss(
         self,
@@ -61,6 +57,18 @@ class Like(nn.Module):
     ) -> torch.Tensor:
         """Return the binary cross-entropy of (N,) targets 0 or 1."""
         return functional.binary_cross_entropy_with_logits(self.scores(states), targets)
+
+
+class Like(LogOdds):
+    """Log-odds of a like from one state."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.output = nn.Linear(width, 1)
+
+    def scores(self, states: torch.Tensor, items: torch.Tensor | None = None) -> torch.Tensor:  # noqa: ARG002
+        """Return (N,) log-odds."""
+        return self.output(states).squeeze(-1)
 
 
 class Rating(nn.Module):
@@ -96,21 +104,12 @@ class Rating(nn.Module):
         return functional.mse_loss(self.predict(states), targets) / self.spread.square()
 
 
-class YesNo(nn.Module):
+class YesNo(LogOdds):
     """Log-odds from the logits of the answers yes and no."""
 
     def scores(self, states: torch.Tensor, items: torch.Tensor | None = None) -> torch.Tensor:  # noqa: ARG002
         """Return (N,) differences of (N, 2) logits."""
         return states[:, 0] - states[:, 1]
-
-    def loss(
-        self,
-        states: torch.Tensor,
-        targets: torch.Tensor,
-        items: torch.Tensor | None = None,  # noqa: ARG002
-    ) -> torch.Tensor:
-        """Return the binary cross-entropy of (N,) targets 0 or 1."""
-        return functional.binary_cross_entropy_with_logits(self.scores(states), targets)
 
 
 class TokenLoss(nn.Module):
