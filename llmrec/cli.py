@@ -119,6 +119,7 @@ def _parser() -> argparse.ArgumentParser:
     who.add_argument("--items", metavar="ID,ID", help="the history of a new user, oldest first")
     each = add("forget", "delete cached data of users who ask to be removed")
     each.add_argument("users", nargs="+", metavar="ID", help="external id of a user")
+    each.add_argument("--key", type=Path, metavar="FILE", help="their pseudonyms too: privacy.key")
     each = add("data", "get a data set if needed, and describe it")
     each.add_argument("name", help="a config of the group data, or a registered source")
     each.add_argument("options", nargs="*", metavar="key=value", help="options of the source")
@@ -167,7 +168,7 @@ def _dispatch(options: argparse.Namespace) -> int:
     elif options.command == "forget":
         from llmrec.data.forget import forget
 
-        print(forget(options.users))
+        print(forget(options.users, options.key))
     elif options.command == "data":
         from llmrec.experiment.datasets import data_text
 

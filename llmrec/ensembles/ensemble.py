@@ -8,6 +8,7 @@ from typing import Any, Literal, Self
 
 import numpy as np
 
+from llmrec.core.arrays import read_arrays, write_arrays
 from llmrec.core.config import CombinerSpec, RecommenderSpec, build
 from llmrec.core.errors import ComponentError, ConfigError, DataError, Problem, RunError
 from llmrec.core.files import read_json, write_json
@@ -15,7 +16,6 @@ from llmrec.core.protocols import NO_CONTEXT, Combiner, FitContext, ModelInfo, R
 from llmrec.core.seeding import derive_seed
 from llmrec.core.types import Dataset, Queries, Ragged, Targets, make_queries
 from llmrec.ensembles.scales import Scale, on_one_scale
-from llmrec.recommenders.arrays import read_arrays, write_arrays
 from llmrec.recommenders.base import (
     BaseRecommender,
     below,

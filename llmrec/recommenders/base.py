@@ -10,6 +10,7 @@ from typing import Any, ClassVar, Self
 import numpy as np
 
 import llmrec
+from llmrec.core.arrays import read_arrays, write_arrays
 from llmrec.core.config import options_of
 from llmrec.core.errors import ConfigError, Problem, RunError
 from llmrec.core.files import atomic_path, read_json, write_json
@@ -17,7 +18,6 @@ from llmrec.core.protocols import NO_CONTEXT, FitContext, ModelInfo, Task
 from llmrec.core.ranking import mask_items, top_k
 from llmrec.core.registry import registry
 from llmrec.core.types import PADDING, Dataset, Queries, Ragged
-from llmrec.recommenders.arrays import read_arrays, write_arrays
 
 
 def below(params: Mapping[str, Any], **minimum: float) -> list[tuple[str, str]]:

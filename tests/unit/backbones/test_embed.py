@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shutil
+from collections.abc import Iterator
 from pathlib import Path
 
 import lm_cases
@@ -11,6 +13,9 @@ import torch
 
 from llmrec.backbones import embed
 from llmrec.backbones.embed import embed_texts
+from llmrec.core.config import build
+from llmrec.data.forget import forget
+from llmrec.data.privacy import new_key, pseudonym, read_key
 
 TEXTS = ["Red Fox", "", "The Old River", "Red Fox", "   ", "A long title about a night train"]
 
@@ -48,9 +53,24 @@ def test_the_second_call_encodes_nothing(encoder: dict, monkeypatch: pytest.Monk
     first = embed_texts(encoder, TEXTS)
     forbid(monkeypatch)
     np.testing.assert_array_equal(embed_texts(encoder, TEXTS), first)
-    # The order of the texts does not matter: the cache is of their set.
-    backwards = embed_texts(encoder, TEXTS[::-1])
-    np.testing.assert_array_equal(backwards, first[::-1])
+    # Nor do order and company matter: the cache is of single texts.
+    np.testing.assert_array_equal(embed_texts(encoder, TEXTS[::-1]), first[::-1])
+    np.testing.assert_array_equal(embed_texts(encoder, TEXTS[2:3]), first[2:3])
+
+
+def test_only_new_texts_are_encoded(encoder: dict, monkeypatch: pytest.MonkeyPatch) -> None:
+    first = embed_texts(encoder, TEXTS)
+    asked: list[list[str]] = []
+    encode = embed._encode
+
+    def watched(part: object, texts: list[str], *options: object) -> object:
+        asked.append(texts)
+        return encode(part, texts, *options)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(embed, "_encode", watched)
+    again = embed_texts(encoder, [*TEXTS, "one more"])
+    assert asked == [["one more"]]
+    np.testing.assert_array_equal(again[:-1], first)
 
 
 @pytest.mark.parametrize("change", ["texts", "length", "pooling", "weights"])
@@ -73,11 +93,79 @@ def test_what_changes_the_numbers_is_encoded_anew(
         embed_texts(encoder, texts, **options)
 
 
-def test_batches_do_not_matter(encoder: dict, cache: Path) -> None:
+def test_a_fresh_cache_gives_the_same_bits_in_any_company(
+    encoder: dict, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     whole = embed_texts(encoder, TEXTS)
-    for file in cache.rglob("*.npy"):
-        file.unlink()
-    np.testing.assert_allclose(embed_texts(encoder, TEXTS, batch_size=1), whole, atol=1e-5)
+    for number, text in enumerate(TEXTS):
+        monkeypatch.setenv("LLMREC_CACHE", str(tmp_path / f"cache {number}"))
+        np.testing.assert_array_equal(embed_texts(encoder, [text])[0], whole[number])
+    monkeypatch.setenv("LLMREC_CACHE", str(tmp_path / "large"))
+    many = [f"{word} number {n}" for n in range(60) for word in ("tree", "a very long river")]
+    np.testing.assert_array_equal(embed_texts(encoder, [*many, *TEXTS])[-len(TEXTS) :], whole)
+
+
+def test_what_was_encoded_before_an_interruption_is_kept(
+    encoder: dict, cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    many = [f"{'long ' * (n % 3)}text {n}" for n in range(300)]
+    whole = embed_texts(encoder, many)
+    shutil.rmtree(cache)
+    monkeypatch.setattr(embed, "KEPT_AT_ONCE", 100)
+    encode = embed._encode
+
+    def interrupted(*given: object) -> Iterator[object]:
+        blocks = encode(*given)  # type: ignore[arg-type]
+        yield next(blocks)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(embed, "_encode", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        embed_texts(encoder, many)
+    asked: list[int] = []
+
+    def counted(part: object, texts: list[str], *options: object) -> object:
+        asked.append(len(texts))
+        return encode(part, texts, *options)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(embed, "_encode", counted)
+    np.testing.assert_array_equal(embed_texts(encoder, many), whole)
+    assert 0 < asked[0] < 300
+
+
+def test_the_largest_value_of_each_dimension(encoder: dict) -> None:
+    """Max pooling, against transformers used directly."""
+    part = build("backbone", encoder)
+    tokenizer = part.tokenizer([])
+    model = part.load("pooled", tokenizer=tokenizer).eval()
+    text = TEXTS[-1]
+    with torch.inference_mode():
+        states = model(**tokenizer(text, return_tensors="pt")).last_hidden_state[0]
+    expected = states.amax(0)
+    expected = (expected / expected.norm()).numpy()
+    found = embed_texts(encoder, TEXTS, pooling="max")
+    np.testing.assert_allclose(found[-1], expected, atol=1e-5)
+    assert not np.allclose(found, embed_texts(encoder, TEXTS, pooling="mean"))
+    np.testing.assert_array_equal(
+        embed_texts(encoder, TEXTS), embed_texts(encoder, TEXTS, pooling="mean")
+    )
+
+
+def test_what_a_user_wrote_is_forgotten(
+    encoder: dict, cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    owners = ["ann", "ann", "bob", "bob", "", ""]
+    embed_texts(encoder, TEXTS, owners=owners)
+    new_key(cache.parent / "key")
+    key = read_key(cache.parent / "key")
+    embed_texts(encoder, ["dear diary"], owners=[pseudonym("ann", key)])
+    assert forget(["ann"]).embeddings == 1
+    assert forget(["ann"], cache.parent / "key").embeddings == 1
+    forbid(monkeypatch)
+    embed_texts(encoder, [TEXTS[2], TEXTS[5]])
+    for gone in (TEXTS[0], "dear diary"):
+        with pytest.raises(AssertionError, match="encoded again"):
+            embed_texts(encoder, [gone])
 
 
 def test_a_language_model_starts_from_the_texts_of_its_items(encoder: dict) -> None:
