@@ -1,51 +1,101 @@
-"""A trie of item identifiers: which token may come next, and which item a finished row is."""
+"""A trie of item identifiers as arrays: which token may come next, and which items a leaf is."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 
+from llmrec.core.types import Ragged
+
+NO_TOKEN = -1
+
 
 class IdentifierTrie:
-    """Token sequences of all items, each closed by an end token.
+    """Token sequences of all items in compressed rows.
+
+    Nodes are numbered level by level, the children of a node in order of their tokens; so edge e
+    leads to node e + 1, and the edges of node v are ``starts[v]`` to ``starts[v + 1]``. Built by
+    one sort; what may follow is a slice, whatever the size of the catalogue.
 
     Args:
         identifiers: token ids of each item, by item id, without the end token.
-        end: the end token.
+        end: token that closes each identifier; None where none of them begins another one (all
+            of one length), so that the last token closes.
+
+    Attributes:
+        starts: (n_nodes + 1,) int64 first edge of each node.
+        tokens: (n_edges,) int64 token of each edge.
+        leaf: (n_nodes,) int64 number of the leaf, −1 for a node inside.
+        items: items of each leaf, several where identifiers are equal.
+        depth: tokens of the longest identifier, the end token included.
+
+    Raises:
+        ValueError: if an identifier cannot be told from a beginning of another.
     """
 
-    def __init__(self, identifiers: Sequence[Sequence[int]], end: int) -> None:
+    def __init__(self, identifiers: Ragged, end: int | None) -> None:
         self.end = end
-        self.root: dict[int, Any] = {}
-        self._items: dict[tuple[int, ...], list[int]] = {}
-        for item, tokens in enumerate(identifiers):
-            node = self.root
-            for token in [*tokens, end]:
-                node = node.setdefault(int(token), {})
-            self._items.setdefault(tuple(map(int, tokens)), []).append(item)
+        if end is not None:
+            places = np.arange(len(identifiers) + 1)
+            closing = Ragged(np.full(len(identifiers), end, np.int64), places)
+            identifiers = identifiers.concat(closing)
+        if not len(identifiers.values):
+            raise ValueError("there is no identifier")
+        table = identifiers.padded(fill=NO_TOKEN).astype(np.int64)
+        order = np.lexsort(table.T[::-1])
+        rows, self.depth = table[order], table.shape[1]
+        # The level at which each row parts from the one before it; equal rows never do.
+        differs = rows[1:] != rows[:-1]
+        parts = np.where(differs.any(1), differs.argmax(1), self.depth)
+        parts = np.concatenate([[0], parts])
+        distinct = parts < self.depth
+        leaf_of_row = np.cumsum(distinct) - 1
+        self.items = Ragged.from_groups(leaf_of_row, order.astype(np.int64), int(distinct.sum()))
+        rows, parts = rows[distinct], parts[distinct]
+        lengths = (rows != NO_TOKEN).sum(1)
+        node = np.zeros(len(rows), np.int64)  # of each row at the current level
+        tokens, parents, leaf_nodes, n_nodes = [], [], np.empty(len(rows), np.int64), 1
+        for level in range(self.depth):
+            begins = (parts <= level) & (level < lengths)
+            tokens.append(rows[begins, level])
+            parents.append(node[begins])
+            node = n_nodes + np.cumsum(begins) - 1
+            n_nodes += int(begins.sum())
+            closed = level == lengths - 1
+            leaf_nodes[closed] = node[closed]
+        self.tokens = np.concatenate(tokens)
+        counts = np.bincount(np.concatenate(parents), minlength=n_nodes)
+        self.starts = np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)
+        if counts[leaf_nodes].any() or not lengths.all():
+            raise ValueError("an identifier is the beginning of another: an end token is needed")
+        self.leaf = np.full(n_nodes, -1, np.int64)
+        self.leaf[leaf_nodes] = np.arange(len(rows))
+        self._rows = Ragged(rows[rows != NO_TOKEN], np.concatenate([[0], np.cumsum(lengths)]))
 
     @property
     def n_leaves(self) -> int:
         """Number of distinct identifiers."""
-        return len(self._items)
+        return len(self._rows)
 
-    def allowed(self, written: Sequence[int]) -> list[int]:
-        """Return the tokens that may follow; only the end token after a finished identifier."""
-        node = self.root
+    def identifier(self, leaf: int) -> np.ndarray:
+        """Return the tokens of a leaf, the end token included."""
+        return self._rows[leaf]
+
+    def node(self, written: Sequence[int]) -> int | None:
+        """Return the node that some tokens lead to, None if nothing begins with them."""
+        node = 0
         for token in written:
-            if token == self.end and not node.get(token, {}):
-                return [self.end]
-            if token not in node:
-                return [self.end]
-            node = node[token]
-        return list(node) or [self.end]
+            edges = slice(self.starts[node], self.starts[node + 1])
+            place = int(np.searchsorted(self.tokens[edges], token))
+            if place == edges.stop - edges.start or self.tokens[edges][place] != token:
+                return None
+            node = int(edges.start) + place + 1
+        return node
 
-    def items(self, written: Sequence[int]) -> np.ndarray:
-        """Return the items whose identifier was written (up to the end token); none if invalid."""
-        tokens = list(map(int, written))
-        if self.end not in tokens:
+    def allowed(self, written: Sequence[int]) -> np.ndarray:
+        """Return the tokens that may follow some tokens; none after a leaf or off the trie."""
+        node = self.node(written)
+        if node is None:
             return np.empty(0, np.int64)
-        found = self._items.get(tuple(tokens[: tokens.index(self.end)]), [])
-        return np.asarray(found, np.int64)
+        return self.tokens[self.starts[node] : self.starts[node + 1]]

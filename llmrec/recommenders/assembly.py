@@ -30,6 +30,7 @@ from llmrec.metrics.ranking import NDCG
 from llmrec.metrics.rating import RMSE
 from llmrec.prompts.item_tokens import ItemTokens
 from llmrec.prompts.records import item_records
+from llmrec.recommenders.identifiers import closed, first_token, tokenised_identifiers
 from llmrec.recommenders.scoring import score
 from llmrec.recommenders.simple import likes_of
 from llmrec.training.batches import Batch, ItemBatches, TextBatches
@@ -57,7 +58,7 @@ class Assembled:
         batches: makes tensors of histories.
         n_items: size of the catalogue.
         tokenizer: of the backbone, None under item prompts.
-        identifiers: token ids of each item's identifier (generative head), else None.
+        identifiers: N rows of token ids, by item id (generative head), else None.
         trie: of the identifiers.
         facts: counts of generated, invalid and duplicate identifiers while scoring.
         base: folder that holds the base weights beside which an adapter is stored, or None.
@@ -68,7 +69,7 @@ class Assembled:
     batches: ItemBatches | TextBatches
     n_items: int
     tokenizer: Any = None
-    identifiers: list[list[int]] | None = None
+    identifiers: Ragged | None = None
     trie: IdentifierTrie | None = None
     facts: dict[str, int] = field(default_factory=dict)
     base: Any = None
@@ -249,8 +250,7 @@ def training_batches(
     padding = assembled.tokenizer.pad_token_id
     if assembled.identifiers is None:
         return tokens.lengths, PromptCollator(tokens, targets, padding)
-    end = assembled.tokenizer.eos_token_id
-    answers = Ragged.from_rows([[*row, end] for row in assembled.identifiers], np.int64)
+    answers = closed(assembled.identifiers, assembled.tokenizer.eos_token_id)
     apart = assembled.net.backbone.direction == "seq2seq"
     return tokens.lengths, WrittenCollator(tokens, answers.take(targets), padding, apart)
 
@@ -403,42 +403,6 @@ def tokenizer_of(owner: LanguageModel, train_side: Dataset, records: list[dict[s
     prompts: list[str] = owner._prompt.render(records, shown, None, asked)
     answers = [getattr(owner._head, name, "") for name in ("yes", "no")]
     return owner._backbone.tokenizer([*seen, *prompts, *answers])
-
-
-def tokenised_identifiers(
-    tokenizer: Any, catalogue: list[dict[str, str]], head: Any
-) -> list[list[int]]:
-    """Return the token ids of each item's identifier.
-
-    Raises:
-        ComponentError: if the items lack the field.
-    """
-    if catalogue and head.identifier not in catalogue[0]:
-        fields = ", ".join(catalogue[0])
-        raise ComponentError(
-            f'head.identifier "{head.identifier}" is no field of the items; allowed: {fields}'
-        )
-    texts = [" " + record[head.identifier] for record in catalogue]
-    rows = tokenizer(texts, add_special_tokens=False)["input_ids"]
-    # A title that spells the end token would close its identifier too early.
-    end = tokenizer.eos_token_id
-    return [[token for token in row if token != end][: head.max_identifier_length] for row in rows]
-
-
-def first_token(tokenizer: Any, text: str) -> int:
-    """Return the id of the first token of an answer.
-
-    Raises:
-        ComponentError: if the tokenizer knows no token for it.
-    """
-    ids = [
-        token
-        for token in tokenizer(text, add_special_tokens=False)["input_ids"]
-        if tokenizer.decode([token]).strip()
-    ]
-    if not ids or ids[0] == tokenizer.unk_token_id:
-        raise ComponentError(f'the tokenizer has no token for the answer "{text}"')
-    return int(ids[0])
 
 
 @contextlib.contextmanager

@@ -11,7 +11,8 @@ import torch
 
 from llmrec.core.config import build, check
 from llmrec.core.errors import ComponentError, DataError
-from llmrec.recommenders.assembly import example_targets, first_token, statistics
+from llmrec.recommenders.assembly import example_targets, statistics
+from llmrec.recommenders.identifiers import first_token
 from llmrec.training.examples import positions
 
 RATINGS = {"mean": 3.0, "spread": 2.0, "low": 1.0, "high": 5.0}

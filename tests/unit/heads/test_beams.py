@@ -1,0 +1,110 @@
+"""Our beams write what transformers' generate writes under a trie of nested dicts."""
+
+from __future__ import annotations
+
+import dict_trie
+import numpy as np
+import pytest
+import torch
+
+from llmrec.backbones.writers import WRITERS
+from llmrec.core.config import build
+from llmrec.core.types import Ragged
+from llmrec.heads.beams import TrieArrays, beam_search
+from llmrec.heads.trie import IdentifierTrie
+from llmrec.training.net import Net
+
+VOCABULARY, END = 40, 3
+
+
+class Tokens:
+    """Stands for a tokenizer: sizes and special tokens."""
+
+    pad_token_id, eos_token_id, bos_token_id = 0, END, 2
+
+    def __len__(self) -> int:
+        return VOCABULARY
+
+
+@pytest.fixture(scope="module", params=["gpt2", "t5", "t5 gated"])
+def net(request: pytest.FixtureRequest) -> Net:
+    """A random two-layer model whose answers are far from uniform."""
+    name = request.param.split()[0]
+    spec = {
+        "name": name,
+        "hidden_size": 16,
+        "n_heads": 2,
+        "n_layers": 2,
+        "max_positions": 64,
+        "initializer_range": 0.25,
+    }
+    backbone = build("backbone", spec)
+    with torch.random.fork_rng():
+        torch.manual_seed(3)
+        model = backbone.load("generate", tokenizer=Tokens())
+        if request.param == "t5 gated":  # as Flan-T5: gated feed-forward, output weights of its own
+            config = model.config
+            config.feed_forward_proj, config.is_gated_act = "gated-gelu", True
+            config.dense_act_fn, config.scale_decoder_outputs = "gelu_new", False
+            model = type(model)(config)
+    return Net(backbone, model, torch.nn.Identity(), None, "generate").eval()
+
+
+def catalogue(seed: int, n: int) -> list[list[int]]:
+    rng = np.random.default_rng(seed)
+    rows = [rng.integers(4, VOCABULARY, rng.integers(1, 6)).tolist() for _ in range(n)]
+    return [*rows, rows[0], rows[1][:1]]
+
+
+def prompts(seed: int) -> tuple[torch.Tensor, torch.Tensor]:
+    rng = np.random.default_rng(seed)
+    rows = Ragged.from_rows([rng.integers(4, VOCABULARY, n).tolist() for n in (7, 2, 12)], int)
+    mask = np.arange(12)[None, :] < rows.lengths[:, None]
+    return torch.from_numpy(rows.padded(fill=0)), torch.from_numpy(mask)
+
+
+@pytest.mark.parametrize("n_beams", [2, 5, 20])
+@pytest.mark.parametrize("n_items", [8, 300])
+def test_the_same_sequences_and_scores_as_transformers(
+    net: Net, n_beams: int, n_items: int
+) -> None:
+    identifiers = catalogue(n_items, n_items)
+    ids, mask = prompts(n_beams)
+    trie = IdentifierTrie(Ragged.from_rows(identifiers, np.int64), END)
+    n_beams = min(n_beams, trie.n_leaves)
+    with torch.inference_mode():
+        writer = WRITERS[net.backbone.direction](net.backbone, net.model, ids, mask)
+        leaves, scores = beam_search(writer, TrieArrays(trie, ids.device), n_beams)
+        root = dict_trie.dict_trie(identifiers, END)
+        theirs, values = dict_trie.generate(net, Tokens(), ids, mask, root, n_beams)
+    assert scores.std() > 0.3  # or the order would mean little
+    for row in range(len(ids)):
+        real = [v > -1e8 for v in values[row].tolist()]
+        ours = [trie.identifier(leaf).tolist() for leaf in leaves[row].tolist() if leaf >= 0]
+        assert ours == [w for w, keep in zip(theirs[row], real, strict=True) if keep]
+        np.testing.assert_allclose(
+            scores[row][: len(ours)], values[row][torch.tensor(real)], rtol=1e-4, atol=1e-4
+        )
+        assert (leaves[row] < 0).sum() == n_beams - len(ours)
+
+
+def test_one_beam_is_greedy(net: Net) -> None:
+    identifiers = catalogue(1, 100)
+    ids, mask = prompts(0)
+    trie = IdentifierTrie(Ragged.from_rows(identifiers, np.int64), END)
+    with torch.inference_mode():
+        writer = WRITERS[net.backbone.direction](net.backbone, net.model, ids, mask)
+        leaves, _ = beam_search(writer, TrieArrays(trie, ids.device), 1)
+        for row in range(len(ids)):
+            written: list[int] = []
+            while len(allowed := trie.allowed(written)):
+                prompt = ids[row][mask[row]][None]
+                if net.backbone.direction == "causal":
+                    logits = net.model(
+                        torch.cat([prompt, torch.tensor([written]).long()], 1)
+                    ).logits
+                else:
+                    start = torch.tensor([[0, *written]])
+                    logits = net.model(input_ids=prompt, decoder_input_ids=start).logits
+                written.append(int(allowed[logits[0, -1, allowed].argmax()]))
+            assert trie.identifier(int(leaves[row, 0])).tolist() == written
