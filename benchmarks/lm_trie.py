@@ -1,10 +1,10 @@
 """What constrained generation costs: beams on the trie of arrays, and transformers' own way.
 
-A nano GPT-2 and a nano T5 write 20 beams after the same prompts, under a trie of titles (9 tokens on
-average) or of semantic ids (4 codes): once with ``generate`` and a ``prefix_allowed_tokens_fn`` over
-nested dicts, once with `llmrec.heads.beams`. The sequences are compared; each ratio is theirs to
-ours, measured in this run: whole searches, and the constraint alone (from the logits of 160 beams to
-those of the allowed tokens).
+A nano GPT-2 and a nano T5 write 20 beams after the same prompts, under a trie of titles (9 tokens
+on average) or of semantic ids (4 codes): once with ``generate`` and a ``prefix_allowed_tokens_fn``
+over nested dicts, once with `llmrec.heads.beams`. The sequences are compared; each ratio is theirs
+to ours, measured in this run: whole searches, and the constraint alone (from the logits of 160
+beams to those of the allowed tokens).
 
     python benchmarks/lm_trie.py [--rows 8] [--beams 20] [--sizes 1000,10000,100000]
 """
@@ -168,8 +168,8 @@ def measure(kind: str, name: str, size: int, options: argparse.Namespace) -> str
         apart = constraint(identifiers, root, arrays, options.rows * options.beams, options.rounds)
     same = [trie.identifier(leaf).tolist() for leaf in leaves.flatten().tolist()] == written
     return (
-        f"{kind:>8} {name} {size:>7} items: clock {slow:6.2f} / {fast:6.3f} s = {slow / fast:5.1f}, "
-        f"CPU {slow_work:6.2f} / {fast_work:6.3f} s = {slow_work / fast_work:5.1f}, "
+        f"{kind:>8} {name} {size:>7} items: clock {slow:6.2f} / {fast:6.3f} s = {slow / fast:5.1f}"
+        f", CPU {slow_work:6.2f} / {fast_work:6.3f} s = {slow_work / fast_work:5.1f}, "
         f"constraint alone {apart:6.1f}; ours per row {1000 * fast_work / options.rows:5.1f} ms; "
         f"{'same' if same else 'OTHER'} sequences"
     )
