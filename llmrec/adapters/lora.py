@@ -13,11 +13,18 @@ from llmrec.core.extras import require
 
 WEIGHTS = "adapter_model.safetensors"
 
-# Attention projections by architecture; GPT-2 keeps query, key and value in one Conv1D.
+# Attention projections by transformers' model type; GPT-2 and ModernBERT keep query, key and value
+# in one layer. Of any other architecture all linear layers are adapted.
+_ENCODERS = ("bert", "roberta", "xlm-roberta", "camembert")
+_DECODERS = ("llama", "mistral", "qwen2", "qwen3", "gemma", "gemma2", "gemma3_text", "smollm3")
 TARGETS: dict[str, list[str]] = {
     "gpt2": ["c_attn"],
-    "bert": ["query", "value"],
-    "t5": ["q", "v"],
+    "distilbert": ["q_lin", "v_lin"],
+    "mpnet": ["q", "v"],
+    "modernbert": ["Wqkv"],
+    **{name: ["query", "value"] for name in _ENCODERS},
+    **{name: ["q", "v"] for name in ("t5", "mt5", "umt5")},
+    **{name: ["q_proj", "v_proj"] for name in _DECODERS},
 }
 
 

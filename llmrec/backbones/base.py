@@ -18,7 +18,7 @@ from llmrec.core.protocols import Encoded
 Needs = Literal["pooled", "sequence", "token_logits", "generate"]
 Direction = Literal["causal", "bidirectional", "seq2seq"]
 SizeName = Literal["nano", "tiny", "mini", "small", "base"]
-Pooling = Literal["mean", "first", "last"]
+Pooling = Literal["mean", "max", "first", "last"]
 
 
 class Size(NamedTuple):
@@ -36,6 +36,15 @@ SIZES: dict[str, Size] = {
     "mini": Size(4, 256, 4),
     "small": Size(4, 512, 8),
     "base": Size(12, 768, 12),
+}
+
+
+# Which backbone reads which checkpoints, by transformers' model type. `causal` reads any decoder.
+READERS: dict[str, tuple[str, ...]] = {
+    "gpt2": ("gpt2",),
+    "bert": ("bert", "distilbert", "roberta", "xlm-roberta", "camembert", "mpnet", "modernbert"),
+    "t5": ("t5", "mt5", "umt5"),
+    "causal": ("llama", "mistral", "qwen2", "qwen3", "gemma", "gemma2", "gemma3_text", "smollm3"),
 }
 
 
@@ -217,17 +226,19 @@ class TransformerBackbone:
             revision = self._pinned() if folder is None else {}
             with self._readable_errors(place), quiet_loading():
                 config = transformers.AutoConfig.from_pretrained(place, **revision)
-                self._check_model_type(config.model_type, place)
+                self._check_model_type(config, place)
                 if folder is None:
                     self.commit = getattr(config, "_commit_hash", None)
-                for name, value in self.config_overrides(needs).items():
+                for name, value in self.config_overrides(needs, config).items():
                     setattr(config, name, value)
-                return auto.from_pretrained(place, config=config, **revision, **options)
+                model = auto.from_pretrained(place, config=config, **revision, **options)
+            self._check_vocabulary(model, tokenizer, place)
+            return model
         vocabulary_size, special = 1, {}
         if tokenizer is not None:
             vocabulary_size, special = len(tokenizer), special_ids(tokenizer)
         config = self.random_config(vocabulary_size, special)
-        for name, value in self.config_overrides(needs).items():
+        for name, value in self.config_overrides(needs, config).items():
             setattr(config, name, value)
         model = auto.from_config(config, dtype=torch.float32)
         if not load_options:
@@ -236,16 +247,35 @@ class TransformerBackbone:
             model.save_pretrained(temporary)
             return auto.from_pretrained(temporary, **options)
 
-    def config_overrides(self, needs: Needs) -> dict[str, Any]:  # noqa: ARG002
-        """Return config values set on any model, pretrained or not."""
-        dropout = {name: getattr(self, option) for name, option in self.dropouts.items()}
+    def config_overrides(self, needs: Needs, config: Any) -> dict[str, Any]:  # noqa: ARG002
+        """Return config values set on any model, pretrained or not.
+
+        Architectures name their dropouts differently: those that the config has are set.
+        """
+        known = {name: option for name, option in self.dropouts.items() if hasattr(config, name)}
+        dropout = {name: getattr(self, option) for name, option in known.items()}
         return {"use_cache": False, **dropout}
 
-    def _check_model_type(self, model_type: str, place: Any) -> None:
-        if model_type not in self.model_types:
+    def _check_model_type(self, config: Any, place: Any) -> None:
+        found = config.model_type
+        if found in self.model_types:
+            return
+        allowed = sorted(self.model_types, key=lambda name: (name != self.architecture, name))
+        reader = next((name for name, types in READERS.items() if found in types), None)
+        hint = f"; choose backbone={reader}" if reader else ""
+        raise ComponentError(
+            f'backbone "{self.architecture}" cannot read {place}: it is a "{found}" model; '
+            f"allowed: {', '.join(allowed)}{hint}"
+        )
+
+    def _check_vocabulary(self, model: Any, tokenizer: Any, place: Any) -> None:
+        if tokenizer is None:
+            return
+        rows, largest = model.get_input_embeddings().num_embeddings, len(tokenizer) - 1
+        if largest >= rows:
             raise ComponentError(
-                f'backbone "{self.architecture}" cannot read {place}: it is a "{model_type}" '
-                f"model; allowed: {', '.join(sorted(self.model_types))}"
+                f"the tokenizer of {place} has token {largest}, but the model has only {rows} "
+                "embeddings: tokenizer and weights do not belong together"
             )
 
     @contextmanager
@@ -270,14 +300,30 @@ class TransformerBackbone:
         with self._readable_errors(self.location), quiet_loading():
             tokenizer = transformers.AutoTokenizer.from_pretrained(self.location, **self._pinned())
         if tokenizer.pad_token is None:
-            tokenizer.pad_token = tokenizer.eos_token
+            # Which token pads does not matter: padding is masked, or comes after all that counts.
+            usual = tokenizer.eos_token or tokenizer.unk_token
+            tokenizer.pad_token = usual or tokenizer.convert_ids_to_tokens(0)
+        # Rows are padded here, on the side that each use needs; texts are cut at their end.
+        tokenizer.padding_side = tokenizer.truncation_side = "right"
         return tokenizer
 
     def max_tokens(self, model: Any) -> int:
         """Return the longest input that the model takes, in tokens."""
         config = inner(model).config
         limit = getattr(config, "max_position_embeddings", None) or self.max_positions
-        return int(limit)
+        return int(limit) - self.first_position(model)
+
+    def first_position(self, model: Any) -> int:  # noqa: ARG002
+        """Return the position id of the first token; RoBERTa keeps some for padding."""
+        return 0
+
+    def adapted_as(self, model: Any) -> str:
+        """Return the name under which adapters look up the layers of a loaded model."""
+        return str(inner(model).config.model_type)
+
+    def refuses(self, adapter: Any) -> str | None:  # noqa: ARG002
+        """Return why an adapter cannot act on this backbone, None if it can."""
+        return None
 
     def width(self, model: Any) -> int:
         """Return the size of the hidden states of a loaded model."""
@@ -304,6 +350,8 @@ class TransformerBackbone:
             embeddings: (B, L, H) input embeddings.
             positions: (B, L) position ids where they do not count from the start.
         """
+        if positions is not None:
+            positions = positions + self.first_position(model)
         output = inner(model).base_model(
             input_ids=ids,
             inputs_embeds=embeddings,
@@ -320,6 +368,9 @@ class TransformerBackbone:
             return tokens[:, 0]
         if how == "last":
             return last_states(tokens, mask)
+        if how == "max":
+            most = tokens.masked_fill(~mask.unsqueeze(-1), float("-inf")).amax(1)
+            return most.masked_fill(~mask.any(1, keepdim=True), 0.0)
         weights = mask.unsqueeze(-1).to(tokens.dtype)
         return (tokens * weights).sum(1) / weights.sum(1).clamp(min=1)
 
@@ -331,6 +382,15 @@ class TransformerBackbone:
             mask: (B, L) bool.
             ids: (B, L) token ids of the prompts, right-padded.
             answers: (A,) token ids.
+        """
+        raise NotImplementedError
+
+    def logits(self, model: Any, states: Any) -> Any:
+        """Return (…, V) logits over the vocabulary from (…, H) last hidden states.
+
+        Args:
+            model: a model loaded for ``token_logits`` or ``generate``.
+            states: of `encode`.
         """
         raise NotImplementedError
 

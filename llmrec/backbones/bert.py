@@ -3,47 +3,104 @@
 from __future__ import annotations
 
 import importlib.util
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, NamedTuple
 
 from llmrec.backbones.base import Needs, Pooling, TransformerBackbone, inner, last_states
+from llmrec.backbones.tokenizers import TokenizerKind
 from llmrec.core.errors import MissingExtraError
 
 
+class Kind(NamedTuple):
+    """How one architecture of encoders differs from the others.
+
+    Attributes:
+        dropouts: config values by the option that sets them.
+        words: logits over the vocabulary from a masked-language model and (N, H) states.
+        padded_positions: positions count from the padding token's id + 1.
+    """
+
+    dropouts: Mapping[str, str]
+    words: Callable[[Any, Any], Any]
+    padded_positions: bool = False
+
+
+_BERT = {"hidden_dropout_prob": "dropout", "attention_probs_dropout_prob": "attention_dropout"}
+_ROBERTA = Kind(_BERT, lambda model, states: model.lm_head(states), padded_positions=True)
+
+
+def _distilbert_words(model: Any, states: Any) -> Any:
+    hidden = model.vocab_layer_norm(model.activation(model.vocab_transform(states)))
+    return model.vocab_projector(hidden)
+
+
+KINDS: dict[str, Kind] = {
+    "bert": Kind(_BERT, lambda model, states: model.cls(states)),
+    "distilbert": Kind(
+        {"dropout": "dropout", "attention_dropout": "attention_dropout"}, _distilbert_words
+    ),
+    "roberta": _ROBERTA,
+    "xlm-roberta": _ROBERTA,
+    "camembert": _ROBERTA,
+    "mpnet": _ROBERTA,
+    "modernbert": Kind(
+        {
+            "embedding_dropout": "dropout",
+            "mlp_dropout": "dropout",
+            "attention_dropout": "attention_dropout",
+        },
+        lambda model, states: model.decoder(model.head(states)),
+    ),
+}
+
+
 class BERT(TransformerBackbone):
-    """BERT and encoders of its kind: reads in both directions, cannot generate."""
+    """BERT and encoders of its kind: reads in both directions, cannot generate.
+
+    A checkpoint may be BERT, DistilBERT, RoBERTa, XLM-RoBERTa, CamemBERT, MPNet, MiniLM or
+    ModernBERT; without one it is a BERT (`distilbert`, `roberta` and `modernbert` are others).
+    """
 
     architecture = "bert"
-    model_types = frozenset({"bert"})
+    model_types = frozenset(KINDS)
     direction = "bidirectional"
     provides = frozenset({"pooled", "sequence", "token_logits"})
-    tokenizer_kind = "wordpiece"
+    tokenizer_kind: ClassVar[TokenizerKind] = "wordpiece"
     auto_classes: ClassVar[Mapping[str, str]] = {
         "pooled": "AutoModel",
         "sequence": "AutoModel",
         "token_logits": "AutoModelForMaskedLM",
     }
 
-    dropouts: ClassVar[Mapping[str, str]] = {
-        "hidden_dropout_prob": "dropout",
-        "attention_probs_dropout_prob": "attention_dropout",
-    }
-
     def random_config(self, vocabulary_size: int, special: Mapping[str, int | None]) -> Any:
         from transformers import BertConfig
 
-        n_layers, width, heads = self.dimensions
         return BertConfig(
-            vocab_size=vocabulary_size,
             max_position_embeddings=self.max_positions,
-            hidden_size=width,
-            num_hidden_layers=n_layers,
-            num_attention_heads=heads,
             intermediate_size=self.feedforward,
-            initializer_range=self.initializer_range,
-            pad_token_id=special.get("pad_token_id") or 0,
+            **self._common(vocabulary_size, special),
         )
+
+    def _common(self, vocabulary_size: int, special: Mapping[str, int | None]) -> dict[str, Any]:
+        n_layers, width, heads = self.dimensions
+        return {
+            "vocab_size": vocabulary_size,
+            "hidden_size": width,
+            "num_hidden_layers": n_layers,
+            "num_attention_heads": heads,
+            "initializer_range": self.initializer_range,
+            "pad_token_id": special.get("pad_token_id") or 0,
+        }
+
+    def config_overrides(self, needs: Needs, config: Any) -> dict[str, Any]:
+        names = KINDS[config.model_type].dropouts
+        dropout = {name: getattr(self, option) for name, option in names.items()}
+        return super().config_overrides(needs, config) | dropout
+
+    def first_position(self, model: Any) -> int:
+        config = inner(model).config
+        return config.pad_token_id + 1 if KINDS[config.model_type].padded_positions else 0
 
     def frame(self, tokenizer: Any, needs: Needs) -> tuple[list[int], list[int]]:
         end = tokenizer.mask_token_id if needs == "token_logits" else tokenizer.sep_token_id
@@ -52,7 +109,75 @@ class BERT(TransformerBackbone):
     def answer_logits(self, model: Any, mask: Any, ids: Any, answers: Any) -> Any:
         # The prompt ends with the mask token: its state predicts the answer.
         states = last_states(self.encode(model, mask, ids).tokens, mask)
-        return inner(model).cls(states)[:, answers]
+        return self.logits(model, states)[:, answers]
+
+    def logits(self, model: Any, states: Any) -> Any:
+        whole = inner(model)
+        return KINDS[whole.config.model_type].words(whole, states)
+
+
+class DistilBERT(BERT):
+    """DistilBERT (Sanh et al., 2019): BERT without token types; as `bert` with a checkpoint."""
+
+    architecture = "distilbert"
+
+    def random_config(self, vocabulary_size: int, special: Mapping[str, int | None]) -> Any:
+        from transformers import DistilBertConfig
+
+        n_layers, width, heads = self.dimensions
+        return DistilBertConfig(
+            vocab_size=vocabulary_size,
+            max_position_embeddings=self.max_positions,
+            dim=width,
+            n_layers=n_layers,
+            n_heads=heads,
+            hidden_dim=self.feedforward,
+            initializer_range=self.initializer_range,
+            pad_token_id=special.get("pad_token_id") or 0,
+        )
+
+
+class RoBERTa(BERT):
+    """RoBERTa (Liu et al., 2019): byte-level tokens; as `bert` with a checkpoint."""
+
+    architecture = "roberta"
+    tokenizer_kind = "bpe"
+
+    def random_config(self, vocabulary_size: int, special: Mapping[str, int | None]) -> Any:
+        from transformers import RobertaConfig
+
+        common = self._common(vocabulary_size, special)
+        return RobertaConfig(
+            max_position_embeddings=self.max_positions + common["pad_token_id"] + 1,
+            intermediate_size=self.feedforward,
+            type_vocab_size=1,
+            bos_token_id=special.get("bos_token_id"),
+            eos_token_id=special.get("eos_token_id"),
+            **common,
+        )
+
+
+class ModernBERT(BERT):
+    """ModernBERT (Warner et al., 2024): rotary positions, alternating local attention.
+
+    As `bert` with a checkpoint.
+    """
+
+    architecture = "modernbert"
+    tokenizer_kind = "bpe"
+
+    def random_config(self, vocabulary_size: int, special: Mapping[str, int | None]) -> Any:
+        from transformers import ModernBertConfig
+
+        return ModernBertConfig(
+            max_position_embeddings=self.max_positions,
+            intermediate_size=self.feedforward,
+            bos_token_id=special.get("bos_token_id"),
+            eos_token_id=special.get("eos_token_id"),
+            cls_token_id=special.get("cls_token_id"),
+            sep_token_id=special.get("sep_token_id"),
+            **self._common(vocabulary_size, special),
+        )
 
 
 class MiniLM(BERT):

@@ -5,30 +5,19 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
-from llmrec.backbones.base import TransformerBackbone, inner, last_states
-from llmrec.core.protocols import Encoded
+from llmrec.backbones.causal import Causal
 
 
-class GPT2(TransformerBackbone):
+class GPT2(Causal):
     """GPT-2 and its distilled forms: a left-to-right decoder that can generate."""
 
     architecture = "gpt2"
     model_types = frozenset({"gpt2"})
-    direction = "causal"
-    provides = frozenset({"pooled", "sequence", "token_logits", "generate"})
-    tokenizer_kind = "bpe"
-    auto_classes: ClassVar[Mapping[str, str]] = {
-        "pooled": "AutoModel",
-        "sequence": "AutoModel",
-        "token_logits": "AutoModelForCausalLM",
-        "generate": "AutoModelForCausalLM",
-    }
     dropouts: ClassVar[Mapping[str, str]] = {
         "resid_pdrop": "dropout",
         "embd_pdrop": "dropout",
         "attn_pdrop": "attention_dropout",
     }
-    pooling_default = "last"
 
     def random_config(self, vocabulary_size: int, special: Mapping[str, int | None]) -> Any:
         from transformers import GPT2Config
@@ -48,22 +37,3 @@ class GPT2(TransformerBackbone):
             eos_token_id=special.get("eos_token_id"),
             pad_token_id=special.get("pad_token_id"),
         )
-
-    def encode(
-        self,
-        model: Any,
-        mask: Any,
-        ids: Any = None,
-        embeddings: Any = None,
-        positions: Any = None,
-    ) -> Encoded:
-        # Right-padded rows of a causal model never see their padding: no mask, faster kernel.
-        output = inner(model).base_model(
-            input_ids=ids, inputs_embeds=embeddings, position_ids=positions
-        )
-        tokens = output.last_hidden_state
-        return Encoded(tokens, self.pool(tokens, mask), mask)
-
-    def answer_logits(self, model: Any, mask: Any, ids: Any, answers: Any) -> Any:
-        states = last_states(self.encode(model, mask, ids).tokens, mask)
-        return states @ inner(model).get_output_embeddings().weight[answers].T

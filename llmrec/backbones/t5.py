@@ -10,10 +10,13 @@ from llmrec.core.protocols import Encoded
 
 
 class T5(TransformerBackbone):
-    """T5 and Flan-T5: encoder and decoder, can generate."""
+    """T5, Flan-T5, mT5 and UMT5: encoder and decoder, can generate.
+
+    Without a checkpoint it is a T5.
+    """
 
     architecture = "t5"
-    model_types = frozenset({"t5"})
+    model_types = frozenset({"t5", "mt5", "umt5"})
     direction = "seq2seq"
     provides = frozenset({"pooled", "sequence", "token_logits", "generate"})
     tokenizer_kind = "unigram"
@@ -46,17 +49,19 @@ class T5(TransformerBackbone):
         config.decoder_start_token_id = pad
         return config
 
-    def config_overrides(self, needs: Needs) -> dict[str, Any]:
+    def config_overrides(self, needs: Needs, config: Any) -> dict[str, Any]:
         # A generating T5 keeps its cache: one encoder pass serves all steps of the decoder.
-        return {**super().config_overrides(needs), "use_cache": needs == "generate"}
+        return {**super().config_overrides(needs, config), "use_cache": needs == "generate"}
 
     def load(self, needs: Needs, **options: Any) -> Any:
+        from transformers.models.mt5.modeling_mt5 import MT5Attention
         from transformers.models.t5.modeling_t5 import T5Attention
+        from transformers.models.umt5.modeling_umt5 import UMT5Attention
 
         model = super().load(needs, **options)
         # T5's config has one dropout for everything; that of the attention is set on its layers.
         for layer in model.modules():
-            if isinstance(layer, T5Attention):
+            if isinstance(layer, (T5Attention, MT5Attention, UMT5Attention)):
                 layer.dropout = self.attention_dropout
         return model
 

@@ -68,8 +68,12 @@ BUILTINS: dict[str, dict[str, str]] = {
     "backbone": {
         "gpt2": "llmrec.backbones.gpt2:GPT2",
         "bert": "llmrec.backbones.bert:BERT",
+        "distilbert": "llmrec.backbones.bert:DistilBERT",
+        "roberta": "llmrec.backbones.bert:RoBERTa",
+        "modernbert": "llmrec.backbones.bert:ModernBERT",
         "minilm": "llmrec.backbones.bert:MiniLM",
         "t5": "llmrec.backbones.t5:T5",
+        "causal": "llmrec.backbones.causal:Causal",
     },
     "adapter": {
         "full": "llmrec.adapters.full:Full",

@@ -284,7 +284,7 @@ class Adapter(Protocol):
 
         Args:
             module: a transformers ``PreTrainedModel``.
-            architecture: the family of the backbone: ``gpt2``, ``bert`` or ``t5``.
+            architecture: transformers' model type: ``gpt2``, ``bert``, ``t5``, ``llama``, …
         """
         ...
 

@@ -108,7 +108,7 @@ def assemble(owner: LanguageModel, train_side: Dataset) -> Assembled:
             model = backbone.load(needs, folder=Path(base.name), load_options=options)
         else:
             model = backbone.load(needs, tokenizer=tokenizer, load_options=options)
-        model = owner._adapter.wrap(model, backbone.architecture)
+        model = owner._adapter.wrap(model, backbone.adapted_as(model))
         width = backbone.width(model)
         tokens = None
         if prompt.kind == "items":

@@ -55,7 +55,8 @@ class AdapterConformance:
         with torch.random.fork_rng():
             torch.manual_seed(1)
             part = build("backbone", cls.backbone)
-            return cls.make().wrap(cls.base(folder), part.architecture)
+            base = cls.base(folder)
+            return cls.make().wrap(base, part.adapted_as(base))
 
     @classmethod
     def trained(cls, model: Any) -> Any:

@@ -7,7 +7,6 @@ from typing import Any
 import torch
 from torch import nn
 
-from llmrec.backbones.base import inner
 from llmrec.prompts.item_tokens import ItemTokens
 from llmrec.training.objectives import candidate_states, query_states, training_states
 
@@ -90,7 +89,7 @@ class Net(nn.Module):
             return logits[kept], labels[kept]
         states = self.backbone.encode(model, mask, ids=batch["ids"]).tokens[:, :-1]
         kept = labels[:, 1:] != -100
-        return inner(model).get_output_embeddings()(states[kept]), labels[:, 1:][kept]
+        return self.backbone.logits(model, states[kept]), labels[:, 1:][kept]
 
     def parameter_counts(self) -> tuple[int, int]:
         """Return the number of all and of trainable parameters; 8-bit ones count in full."""

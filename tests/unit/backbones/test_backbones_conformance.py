@@ -25,6 +25,22 @@ class TestBERTFirstToken(BackboneConformance):
     backbone = lm_cases.backbone("bert", pooling="first", initializer_range=0.2)
 
 
+class TestDistilBERT(BackboneConformance):
+    backbone = lm_cases.backbone("distilbert")
+
+
+class TestRoBERTa(BackboneConformance):
+    backbone = lm_cases.backbone("roberta")
+
+
+class TestModernBERT(BackboneConformance):
+    backbone = lm_cases.backbone("modernbert", pooling="max")
+
+
+class TestCausal(BackboneConformance):
+    backbone = lm_cases.backbone("causal")
+
+
 class TestT5(BackboneConformance):
     backbone = lm_cases.backbone("t5")
 

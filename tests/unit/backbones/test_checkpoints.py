@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import json
+import shutil
 from pathlib import Path
 
 import lm_cases
 import numpy as np
 import pytest
 import torch
+import transformers
 
 from llmrec.core.config import build, check
 from llmrec.core.errors import ComponentError, MissingExtraError
@@ -191,3 +194,115 @@ def test_a_prompt_longer_than_the_model_is_a_sentence(
     model = lm_cases.model(name, "full", head, prompt, parts={"prompt": {"max_length": too_long}})
     with pytest.raises(ComponentError, match=r"lower it or raise backbone\.max_positions"):
         model.fit(lm_cases.split().train)
+
+
+@pytest.mark.parametrize("name", ["causal", "roberta", "t5"])
+def test_a_reader_of_another_kind_says_who_reads_it(name: str, folders: dict[str, Path]) -> None:
+    other = {"causal": "bert", "roberta": "gpt2", "t5": "bert"}[name]
+    part = build("backbone", {"name": name, "checkpoint": str(folders[other])})
+    with pytest.raises(ComponentError, match=f"backbone={other}"):
+        part.load("pooled")
+
+
+def test_a_decoder_is_read_by_the_general_backbone(folders: dict[str, Path]) -> None:
+    general = build("backbone", {"name": "causal", "checkpoint": str(folders["gpt2"])})
+    assert general.load("token_logits").config.model_type == "gpt2"
+
+
+def test_a_tokenizer_with_more_tokens_than_the_model_is_a_sentence(
+    folders: dict[str, Path],
+) -> None:
+    part = build("backbone", {"name": "gpt2", "checkpoint": str(folders["gpt2"])})
+    tokenizer = part.tokenizer([])
+    tokenizer.add_tokens(["surplus"])
+    with pytest.raises(ComponentError, match="do not belong together"):
+        part.load("pooled", tokenizer=tokenizer)
+
+
+def test_rotary_positions_need_an_even_size_per_head() -> None:
+    spec = lm_cases.backbone("causal", hidden_size=18, n_heads=2)
+    (problem,) = check("backbone", spec)
+    assert "positions rotate pairs" in problem.what
+    assert check("backbone", {**spec, "name": "gpt2"}) == []
+
+
+def test_the_dropout_of_a_llama_acts_while_training_only() -> None:
+    spec = lm_cases.backbone("causal", dropout=0.5, attention_dropout=0.0)
+    part = build("backbone", spec)
+    model = part.load("sequence")
+    given, mask = torch.randn(2, 4, 16), torch.ones(2, 4, dtype=torch.bool)
+
+    def states() -> torch.Tensor:
+        return part.encode(model, mask, embeddings=given).tokens
+
+    with torch.no_grad():
+        model.train()
+        assert not torch.equal(states(), states())
+        model.eval()
+        assert torch.equal(states(), states())
+
+
+def test_the_begin_token_is_put_where_the_tokenizer_puts_it(folders: dict[str, Path]) -> None:
+    from tokenizers.processors import TemplateProcessing
+
+    part = build("backbone", {"name": "causal", "checkpoint": str(folders["gpt2"])})
+    tokenizer = part.tokenizer([])
+    assert part.frame(tokenizer, "generate") == ([], [])
+    begin = tokenizer.bos_token_id
+    tokenizer.backend_tokenizer.post_processor = TemplateProcessing(
+        single="<bos> $A", pair="<bos> $A $B", special_tokens=[("<bos>", begin)]
+    )
+    assert part.frame(tokenizer, "generate") == ([begin], [])
+
+
+def test_a_tokenizer_without_padding_and_end_gets_a_padding_token(
+    folders: dict[str, Path], tmp_path: Path
+) -> None:
+    shutil.copytree(folders["gpt2"], tmp_path / "model")
+    config = tmp_path / "model/tokenizer_config.json"
+    values = json.loads(config.read_text())
+    for role in ("pad_token", "eos_token"):
+        values.pop(role, None)
+    values["padding_side"] = "left"
+    config.write_text(json.dumps(values))
+    (tmp_path / "model/special_tokens_map.json").unlink(missing_ok=True)
+    tokenizer = build("backbone", {"name": "gpt2", "checkpoint": str(tmp_path / "model")})
+    made = tokenizer.tokenizer([])
+    assert made.eos_token is None
+    assert made.pad_token_id == made.unk_token_id
+    assert made.padding_side == "right"
+
+
+def test_byte_fallback_of_a_sentencepiece_kind_survives(tmp_path: Path) -> None:
+    import tokenizers
+
+    letters = [("<unk>", 0.0), ("<s>", 0.0), ("</s>", 0.0)]
+    letters += [(f"<0x{byte:02X}>", -10.0) for byte in range(256)]
+    letters += [(piece, -2.0) for piece in "\u2581abcdefghijklmnopqrstuvwxyz"]
+    whole = tokenizers.Tokenizer(tokenizers.models.Unigram(letters, unk_id=0, byte_fallback=True))
+    whole.pre_tokenizer = tokenizers.pre_tokenizers.Metaspace()
+    fallback, meta = tokenizers.decoders.ByteFallback(), tokenizers.decoders.Metaspace()
+    whole.decoder = tokenizers.decoders.Sequence([fallback, tokenizers.decoders.Fuse(), meta])
+    transformers.PreTrainedTokenizerFast(
+        tokenizer_object=whole, bos_token="<s>", eos_token="</s>", unk_token="<unk>"
+    ).save_pretrained(tmp_path)
+    config = transformers.LlamaConfig(
+        vocab_size=len(letters), hidden_size=16, intermediate_size=16, num_hidden_layers=1,
+        num_attention_heads=2, num_key_value_heads=2, pad_token_id=None,
+    )  # fmt: skip
+    transformers.LlamaForCausalLM(config).save_pretrained(tmp_path)
+    spec = lm_cases.spec("gpt2", "lora", "title", "text")
+    model = build(
+        "recommender", {**spec, "backbone": {"name": "causal", "checkpoint": str(tmp_path)}}
+    )
+    split = lm_cases.split()
+    model.fit(split.train, split.valid)
+    tokenizer = model._model.tokenizer
+    assert tokenizer.pad_token == "</s>"
+    ids = tokenizer("léon", add_special_tokens=False)["input_ids"]
+    assert tokenizer.decode(ids).strip() == "léon"
+    scores = model.score(lm_cases.queries())
+    model.save(tmp_path / "saved")
+    np.testing.assert_array_equal(
+        load_recommender(tmp_path / "saved").score(lm_cases.queries()), scores
+    )
