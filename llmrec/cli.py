@@ -117,12 +117,25 @@ def _parser() -> argparse.ArgumentParser:
     who = each.add_mutually_exclusive_group(required=True)
     who.add_argument("--user", metavar="ID", help="a user of the data")
     who.add_argument("--items", metavar="ID,ID", help="the history of a new user, oldest first")
-    each = add("forget", "delete cached data of users who ask to be removed")
+    each = add("forget", "delete cached data and results of users who ask to be removed")
     each.add_argument("users", nargs="+", metavar="ID", help="external id of a user")
     each.add_argument("--key", type=Path, metavar="FILE", help="their pseudonyms too: privacy.key")
+    each.add_argument(
+        "--runs",
+        nargs="+",
+        type=Path,
+        default=[],
+        metavar="FOLDER",
+        help="take them out of the results in these run folders, or in all that a folder holds",
+    )
     each = add("data", "get a data set if needed, and describe it")
     each.add_argument("name", help="a config of the group data, or a registered source")
-    each.add_argument("options", nargs="*", metavar="key=value", help="options of the source")
+    each.add_argument(
+        "options",
+        nargs="*",
+        metavar="key=value",
+        help="options of the source; also filters, text steps and privacy, as for llmrec run",
+    )
     each.add_argument(
         "--output", type=Path, metavar="DIR", help="write it there too: JSON, LaTeX table, figure"
     )
@@ -166,9 +179,9 @@ def _dispatch(options: argparse.Namespace) -> int:
             )
         )
     elif options.command == "forget":
-        from llmrec.data.forget import forget
+        from llmrec.experiment.forgetting import forget_text
 
-        print(forget(options.users, options.key))
+        print(forget_text(options.users, options.runs, options.key))
     elif options.command == "data":
         from llmrec.experiment.datasets import data_text
 

@@ -342,6 +342,7 @@ class Split:
         protocol: how it was made, as tables quote it, e.g. ``leave-one-out``.
         leaks: what the protocol may leak by construction, in one sentence ("" if nothing).
         ordered: whether each user's held-out interactions are meant to follow the known ones.
+        left_out: how many interactions stand in none of the parts, by the reason in words.
     """
 
     train: Dataset
@@ -350,6 +351,7 @@ class Split:
     protocol: str
     leaks: str = ""
     ordered: bool = True
+    left_out: Mapping[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, eq=False)

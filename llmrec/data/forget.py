@@ -35,9 +35,9 @@ class Forgotten:
             f"deleted {len(self.tables)} cached data sets that held them, and "
             f"{self.embeddings} cached embeddings of what they wrote",
             "add their ids to the file of privacy.removed_users: every run then leaves them out",
-            "look after yourself: source files, and run folders of earlier runs (models, results)",
+            "look after your source files yourself",
         ]
-        lines += [f"a downloaded archive stays: {path}" for path in self.archives]
+        lines += [f"may still hold them, a download as published: {path}" for path in self.archives]
         return "\n".join(lines)
 
 

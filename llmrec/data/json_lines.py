@@ -71,8 +71,8 @@ def read_objects(
     """
     objects = _objects(path, _text(path, content), _literal if python_literals else json.loads)
     names = fields or list(dict.fromkeys(key for each in objects for key in each))
-    columns = {name: [_words(each.get(name)) for each in objects] for name in names}
-    frame = pl.DataFrame(columns, schema=dict.fromkeys(names, pl.String))
+    columns = {_whole(name): [_words(each.get(name)) for each in objects] for name in names}
+    frame = pl.DataFrame(columns, schema=dict.fromkeys(columns, pl.String))
     return Table(path, frame, range(1, len(objects) + 1))
 
 
@@ -112,9 +112,18 @@ def _words(value: Any) -> str:
     if value is None:
         return ""
     if isinstance(value, str):
-        return value
+        return _whole(value)
     if isinstance(value, list | tuple):
         return ", ".join(word for word in map(_words, value) if word)
     if isinstance(value, dict):
-        return ", ".join(f"{key}: {_words(each)}" for key, each in value.items())
+        return ", ".join(f"{_whole(str(key))}: {_words(each)}" for key, each in value.items())
     return json.dumps(value)
+
+
+def _whole(text: str) -> str:
+    """Return a text with U+FFFD for halves of a character, which JSON can write (``\\ud83d``)."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+    return text

@@ -9,22 +9,31 @@ import numpy as np
 import polars as pl
 
 from llmrec.core.types import Dataset
-from llmrec.data.filters import core_rows
+from llmrec.data.filters import core_rows, filter_words
+from llmrec.data.languages import languages
 from llmrec.data.transforms import describe, gini
 
 CORES = (2, 3, 5, 10, 20)
 SHARES = (0.01, 0.1, 0.2)
+LANGUAGES_SHOWN = 5
+STRANGE = {"after_now": "Times in the future", "before_1990": "Times before 1990"}
 
 
-def summary(dataset: Dataset) -> dict[str, Any]:
+def summary(dataset: Dataset, *, now: float | None = None) -> dict[str, Any]:
     """Return the figures of `describe` and more, in plain Python values.
 
     Beyond `describe`: ``history_length`` and ``popularity`` with quantiles, Gini coefficient and
     the share of the most active tenth (of users or items with an interaction), ``k_core`` sizes,
-    ``texts`` by field with coverage, words and repetitions, and ``repeated_pairs``.
+    ``texts`` by field with coverage, words and repetitions, ``languages`` of the texts of items
+    and of what users write (`languages`), ``repeated_pairs``, and ``steps``: the filters and text
+    steps that were applied before.
+
+    Args:
+        dataset: any.
+        now: seconds since 1970 after which times are in the future; None: this moment.
     """
     log = dataset.interactions
-    facts = describe(dataset)
+    facts = describe(dataset, now=now)
     source = facts.pop("source")
     facts.pop("popularity_gini")
     facts["history_length"] = _distribution(dataset.rows_by_user.lengths)
@@ -39,6 +48,14 @@ def summary(dataset: Dataset) -> dict[str, Any]:
     if log.text is not None:
         texts["interaction"] = _texts(log.text)
     facts["texts"] = texts
+    facts["languages"] = {"items": languages(dataset.item_texts())}
+    if log.text is not None:
+        facts["languages"]["interactions"] = languages(log.text.tolist())
+    cleaned = [step["step"] for step in dataset.source.get("text", {}).get("steps", [])]
+    facts["steps"] = {
+        "filters": filter_words(dataset) or "none",
+        "text": ", ".join(dict.fromkeys(cleaned)) or "none",
+    }
     facts["source"] = source
     return facts
 
@@ -114,7 +131,12 @@ def rows_of(facts: Mapping[str, Any]) -> list[tuple[str, str]]:
         rows.append(("Ratings (range, mean)", f"{low:g} to {high:g}, {facts['mean_rating']:.2f}"))
     if facts["time"] is not None:
         rows.append(("Time", " to ".join(facts["time"])))
-    rows.append(("Users with an item again", f"{facts['repeated_pairs']:,}"))
+    for name, found in facts["strange_times"].items():
+        rows.append((STRANGE[name], f"{found['interactions']:,}"))
+    rows.append(("A user's item again (interactions)", f"{facts['repeated_pairs']:,}"))
+    left_out = facts["source"].get("duplicates_left_out")
+    if left_out is not None:
+        rows.append(("Duplicates left out in loading", f"{left_out:,}"))
     for name, found in facts["texts"].items():
         what = "Texts of interactions" if name == "interaction" else f"Field {name}"
         figures = f"{100 * found['coverage']:.1f} %"
@@ -124,4 +146,25 @@ def rows_of(facts: Mapping[str, Any]) -> list[tuple[str, str]]:
                 f", {found['repetitions']:,}"
             )
         rows.append((f"{what} (coverage, words median / 95 % / max, repetitions)", figures))
+    for name, found in facts["languages"].items():
+        if found["texts"]:
+            rows.append((_of_texts(name, found), _shares(found)))
+    for name, words in facts["steps"].items():
+        if words != "none":
+            rows.append((f"Applied: {name}", words))
     return rows
+
+
+def _of_texts(name: str, found: Mapping[str, Any]) -> str:
+    what = "Languages of items" if name == "items" else "Languages of what users write"
+    sampled = 0 < found["judged"] < found["texts"]
+    return f"{what} (sample of {found['judged']:,} texts)" if sampled else what
+
+
+def _shares(found: Mapping[str, Any]) -> str:
+    if "unknown" in found:
+        return "not judged: llmrec[text] is not installed"
+    shown = dict(list(found["shares"].items())[:LANGUAGES_SHOWN])
+    rest = 1 - sum(shown.values())
+    words = [f"{code} {100 * share:.1f} %" for code, share in shown.items()]
+    return ", ".join(words + [f"others {100 * rest:.1f} %"] * (rest > 5e-4))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -65,7 +66,8 @@ class RollingWindows:
 
     The last `n_windows` × `days` days are divided into windows; `window` says which of them is the
     test. The `valid_days` before it are the validation, everything earlier is train (or only the
-    last `train_days`). What is later than the window is left out. Run it for every window
+    last `train_days`). What is later than the window, or earlier than train, is left out and
+    counted (`Split.left_out`, ``data.json``). Run it for every window
     (``-m split.window=0,1,2``) and average.
 
     Args:
@@ -120,13 +122,17 @@ class RollingWindows:
         part = np.full(len(time), TRAIN)
         part[time >= valid] = VALID
         part[time >= test] = TEST
-        part[time >= end] = LEFT_OUT
+        left_out = {"later than the window": time >= end}
         if self.train_days is not None:
-            part[time < valid - self.train_days * DAY] = LEFT_OUT
+            early = time < valid - self.train_days * DAY
+            left_out[f"earlier than the {self.train_days} days of train"] = early
+        for rows in left_out.values():
+            part[rows] = LEFT_OUT
         _check(dataset, part, f"window {self.window} of {self.n_windows} with {self.days} days")
         train = "" if self.train_days is None else f", trained on {self.train_days} days"
         protocol = f"rolling {self.n_windows} x {self.days} days{train}, fold {self.window + 1}"
-        return parts_of(dataset, part, protocol)
+        counts = {why: int(n) for why, rows in left_out.items() if (n := rows.sum())}
+        return replace(parts_of(dataset, part, protocol), left_out=counts)
 
 
 def _timed(dataset: Dataset) -> tuple[Dataset, np.ndarray]:

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import replace
-from datetime import UTC, datetime
 from typing import Any
 
 import numpy as np
 
 from llmrec.core.errors import DataError
 from llmrec.core.types import Dataset, Split
+
+EARLIEST = 631_152_000  # 1990: no log of what users do on line is older
 
 
 def binarized(dataset: Dataset, threshold: float) -> Dataset:
@@ -40,11 +42,13 @@ def rating_scale(dataset: Dataset) -> tuple[float, float]:
     return float(ratings.min()), float(ratings.max())
 
 
-def describe(dataset: Dataset) -> dict[str, Any]:
+def describe(dataset: Dataset, *, now: float | None = None) -> dict[str, Any]:
     """Return the figures of a data set in plain Python values, None where they do not apply.
 
-    `history_length` counts users with at least one interaction; `popularity_gini` is 0 if all
-    items are equally popular and near 1 if one item has all interactions.
+    `strange_times` are those after `now` (seconds since 1970; None: this moment) and before 1990,
+    each counted, with an example; it is empty where all is well. `history_length` counts users
+    with at least one interaction; `popularity_gini` is 0 if all items are equally popular and near
+    1 if one item has all interactions.
     """
     log = dataset.interactions
     lengths = dataset.rows_by_user.lengths
@@ -68,6 +72,7 @@ def describe(dataset: Dataset) -> dict[str, Any]:
         "time": None
         if log.timestamp is None or not len(log)
         else [_day(log.timestamp.min()), _day(log.timestamp.max())],
+        "strange_times": strange_times(dataset, now=now),
         "item_fields": list(dataset.item_fields),
         "items_with_text": float(texts.mean()) if len(texts) else 0.0,
         "user_fields": list(dataset.user_fields),
@@ -77,11 +82,64 @@ def describe(dataset: Dataset) -> dict[str, Any]:
     }
 
 
+def strange_times(dataset: Dataset, *, now: float | None = None) -> dict[str, dict[str, Any]]:
+    """Return times that cannot be right: after `now` or before 1990, counted, with an example.
+
+    Example:
+        >>> from llmrec.core.types import Interactions
+        >>> log = Interactions(np.zeros(2, int), np.arange(2), None, np.array([20240301, 10**9]))
+        >>> data = Dataset("toy", log, np.array(["u"]), np.array(["a", "b"]))
+        >>> strange_times(data)["before_1990"]["example"]
+        'user u, item a at 20240301 (1970-08-23)'
+    """
+    log = dataset.interactions
+    if log.timestamp is None:
+        return {}
+    moment = time.time() if now is None else now
+    found = {}
+    for name, rows in (
+        ("after_now", log.timestamp > moment),
+        ("before_1990", log.timestamp < EARLIEST),
+    ):
+        n = int(np.count_nonzero(rows))
+        if n:
+            row = int(np.argmax(rows))
+            when = int(log.timestamp[row])
+            found[name] = {
+                "interactions": n,
+                "example": f"user {dataset.user_ids[log.user[row]]}, item "
+                f"{dataset.item_ids[log.item[row]]} at {when} ({_day(when)})",
+                "perhaps": _reason(log.timestamp[rows]),
+            }
+    return found
+
+
+def _reason(times: np.ndarray) -> str:
+    """Return what may have gone wrong with times that cannot be right, in words."""
+    low, high = int(times.min()), int(times.max())
+    if low == high == 0:
+        return "0 written where the time is not known"
+    if 10**7 < low <= high < 10**8 and np.all((times // 100 % 100 - 1) < 12):
+        return "dates written as a number such as 20240301; write 2024-03-01"
+    if 0 <= low <= high < 40_000:
+        return "days or years instead of seconds since 1970"
+    if low >= 10**11:
+        return "milliseconds or finer, not seconds, since 1970"
+    return "a wrong clock, or a unit other than seconds since 1970"
+
+
 def describe_split(split: Split) -> dict[str, Any]:
-    """Return the sizes of a split, and how much of validation and test train has never seen."""
+    """Return the sizes of a split, and how much of validation and test train has never seen.
+
+    ``left_out`` counts by reason what stands in no part.
+    """
     known_users = np.bincount(split.train.interactions.user, minlength=split.train.n_users) > 0
     known_items = split.train.item_counts > 0
-    described: dict[str, Any] = {"protocol": split.protocol, "leaks": split.leaks}
+    described: dict[str, Any] = {
+        "protocol": split.protocol,
+        "leaks": split.leaks,
+        "left_out": dict(split.left_out),
+    }
     for name, part in (("train", split.train), ("valid", split.valid), ("test", split.test)):
         users, items = np.unique(part.interactions.user), np.unique(part.interactions.item)
         described[name] = {
@@ -119,4 +177,4 @@ def _ratings(dataset: Dataset, purpose: str) -> np.ndarray:
 
 
 def _day(timestamp: int) -> str:
-    return datetime.fromtimestamp(int(timestamp), UTC).date().isoformat()
+    return str(np.datetime64(int(timestamp), "s").astype("datetime64[D]"))

@@ -84,6 +84,17 @@ def refuse(findings: Sequence[Finding]) -> None:
         )
 
 
+def left_out_words(left_out: Mapping[str, int]) -> str:
+    """Return what a split leaves out, in words; "" if nothing.
+
+    Example:
+        >>> left_out_words({"later than the window": 1200})
+        'left out of the split: 1,200 interactions later than the window'
+    """
+    told = ", ".join(f"{n:,} interactions {why}" for why, n in left_out.items())
+    return f"left out of the split: {told}" * bool(told)
+
+
 def audit_text(overrides: Sequence[str]) -> tuple[str, bool]:
     """Audit what a run with these overrides would use; return the findings and whether it leaks.
 
@@ -100,4 +111,6 @@ def audit_text(overrides: Sequence[str]) -> tuple[str, bool]:
     findings = audit_run(full, split)
     prompts = ", ".join(each.name for each in rendered_prompts(full, split)) or "none"
     head = f"{split.train.name}, {split.protocol}; text prompts: {prompts}"
+    left_out = left_out_words(split.left_out)
+    head += f"\n{left_out}" * bool(left_out)
     return f"{head}\n{findings_text(findings)}", bool(errors(findings))

@@ -16,7 +16,11 @@ from llmrec.data.filters import apply_filters
 from llmrec.data.privacy import PrivacyOptions, protected
 from llmrec.data.summary import rows_of, summary
 from llmrec.experiment.compose import compose_config, config_files
+from llmrec.experiment.schema import check_config
 from llmrec.reporting.data_figure import write_data_figure, write_latex_table
+
+SECTIONS = ("privacy", "filters", "text")
+OF_A_RUN = ("+", *(f"{section}." for section in SECTIONS))
 
 
 def data_spec(name: str, options: Sequence[str] = ()) -> dict[str, Any]:
@@ -29,16 +33,35 @@ def data_spec(name: str, options: Sequence[str] = ()) -> dict[str, Any]:
     Raises:
         ConfigError: for options that are not ``key=value``, or wrong.
     """
+    spec: dict[str, Any] = data_config(name, options)["data"]
+    return spec
+
+
+def data_config(name: str, options: Sequence[str] = ()) -> dict[str, Any]:
+    """Return what of a run's config is about data: source, privacy, filters, steps of cleaning.
+
+    Args:
+        name: as for `data_spec`.
+        options: ``key=value`` of the source; or, as for a run, a chosen component
+            (``+filter@filters.core=k_core``) or an option of ``filters``, ``text`` or ``privacy``.
+
+    Raises:
+        ConfigError: for options that are not ``key=value``, or wrong.
+    """
     wrong = [Problem(option, "expected key=value") for option in options if "=" not in option]
     if wrong:
         raise ConfigError(wrong)
-    own = [f"data.{option.removeprefix('data.')}" for option in options]
+    own = [
+        option if option.startswith(OF_A_RUN) else f"data.{option.removeprefix('data.')}"
+        for option in options
+    ]
     known = f"data/{name}" in config_files()
     if not known:
         registry("source").get(name)
     chosen = [f"data={name}"] if known else ["~data", f"++data={{name: '{name}'}}"]
-    spec: dict[str, Any] = compose_config(["experiment=none", *chosen, *own])["data"]
-    return spec
+    config = compose_config(["experiment=none", "model=popularity", *chosen, *own])
+    check_config(config)
+    return {key: config[key] for key in ("data", *SECTIONS) if config.get(key)}
 
 
 def load_dataset(config: Mapping[str, Any]) -> Dataset:
@@ -61,9 +84,11 @@ def load_dataset(config: Mapping[str, Any]) -> Dataset:
 def data_text(name: str, options: Sequence[str] = (), output: str | Path | None = None) -> str:
     """Load a data set and return its description: sizes, distributions, texts, licence, source.
 
+    Filters, steps of cleaning and privacy among the options act first, as in a run.
+
     Args:
         name: a file of the config group ``data``, else a registered name or dotted path.
-        options: ``key=value`` of the source.
+        options: as for `data_config`.
         output: a folder for the same as ``data.json``, as a LaTeX table and as a figure.
 
     Raises:
@@ -71,7 +96,7 @@ def data_text(name: str, options: Sequence[str] = (), output: str | Path | None 
         MissingExtraError: for a figure without matplotlib.
         RunError: if the folder cannot be written.
     """
-    dataset = load_dataset({"data": data_spec(name, options)})
+    dataset = load_dataset(data_config(name, options))
     facts = summary(dataset)
     if output is not None:
         folder = Path(output)

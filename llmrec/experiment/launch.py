@@ -119,6 +119,7 @@ def execute(config: Mapping[str, Any], folder: Path) -> None:
         LlmrecError: as `llmrec.experiment.run.run`.
         KeyboardInterrupt: with how to go on as its message.
     """
+    from llmrec.experiment.audits import left_out_words
     from llmrec.experiment.findings import audit_line
     from llmrec.experiment.run import FailedModelsError, run
     from llmrec.experiment.schema import check_config, complete, recommenders
@@ -147,7 +148,11 @@ def execute(config: Mapping[str, Any], folder: Path) -> None:
     except KeyboardInterrupt:
         how = f"go on with: llmrec run --resume {folder}" if is_run(folder) else "nothing was kept"
         raise KeyboardInterrupt(how) from None
-    print_comparison(comparison, console=console, leaks=load_run(folder).data["leaks"])
+    data = load_run(folder).data
+    print_comparison(comparison, console=console, leaks=data["leaks"])
+    left_out = left_out_words(data["split"]["left_out"])
+    if left_out:
+        console.print(f"\n{left_out}", soft_wrap=True, markup=False)
     console.print(f"\n{audit_line(folder)}", soft_wrap=True, markup=False)
     console.print(f"Report: {folder / 'report.html'}", soft_wrap=True, markup=False)
     if failure is not None:

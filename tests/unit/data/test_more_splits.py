@@ -19,6 +19,7 @@ from llmrec.data.filters import RatingThreshold, apply_filters
 from llmrec.data.premade_splits import MovieLens100KFold, Premade
 from llmrec.data.splits import GlobalTemporal, LeaveOneOut
 from llmrec.data.time_splits import DAY, FixedTime, RollingWindows
+from llmrec.data.transforms import describe_split
 from llmrec.data.user_splits import LeaveKOut, UserRatio
 
 LOGS = st.lists(st.tuples(st.integers(0, 5), st.integers(0, 9)), min_size=1, max_size=60)
@@ -155,6 +156,11 @@ def test_rolling_windows_follow_each_other(days, n_windows, length, valid, train
         for side, numbers in expected.items():
             assert set(rows(getattr(split, side))) == numbers
         assert split.protocol.endswith(f"fold {window + 1}")
+        late = sum(day > end for day in days)
+        early = sum(train is not None and day <= first - train for day in days)
+        counted = {"later than the window": late, f"earlier than the {train} days of train": early}
+        assert split.left_out == {why: n for why, n in counted.items() if n}
+        assert describe_split(split)["left_out"] == split.left_out
         tests.append(expected["test"])
     assert sum(map(len, tests)) == len(set().union(*tests)), "no row is tested twice"
 
