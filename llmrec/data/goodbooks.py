@@ -9,6 +9,7 @@ from llmrec.core.config import construct_check
 from llmrec.core.types import Dataset
 from llmrec.data.assemble import About, Catalogue, Columns, Duplicates, assemble
 from llmrec.data.local import Publisher, content_of, packed
+from llmrec.data.published import compared
 from llmrec.data.tables import read_table
 
 GOODBOOKS = Publisher(
@@ -18,6 +19,8 @@ GOODBOOKS = Publisher(
     "CC BY-SA 4.0",
     "Z. Zając. 2017. Goodbooks-10k: a new dataset for book recommendations. FastML.",
 )
+# The README: book ids 1 to 10,000, user ids 1 to 53,424, both without gaps.
+COUNTS = (53_424, 10_000, 5_976_479)
 FIELDS = {
     "title": "title",
     "authors": "authors",
@@ -66,7 +69,7 @@ class Goodbooks10k:
         log, books = tables
         year = books.column("original_publication_year").str.strip_suffix(".0")  # as 2008.0
         books = replace(books, frame=books.frame.with_columns(year))
-        return assemble(
+        dataset = assemble(
             "goodbooks-10k",
             log,
             Columns("user_id", "book_id", "rating"),
@@ -75,3 +78,4 @@ class Goodbooks10k:
             duplicates=self.duplicates,
             source=GOODBOOKS.source(sums, folder),
         )
+        return compared(dataset, COUNTS)

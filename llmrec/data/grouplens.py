@@ -16,6 +16,7 @@ from llmrec.core.types import Dataset
 from llmrec.data.assemble import About, Catalogue, Columns, assemble
 from llmrec.data.downloads import Files, Url, dataset_folder, get_files
 from llmrec.data.movielens import CITATION, LICENCE, split_title
+from llmrec.data.published import compared
 from llmrec.data.tables import Table, read_bytes, read_table
 
 Variant = Literal["latest-small", "1m", "10m", "20m", "25m", "32m"]
@@ -71,7 +72,7 @@ class Release:
         archive: name of the zip file.
         folder: inside it.
         files: ratings, films, and tags or users.
-        sizes: users, rated films, ratings.
+        counts: users, rated films and ratings of the whole release.
         md5: of the archive, as GroupLens publishes it in a file beside it.
         sha256: of the archive, where there is no such file.
         encoding: of the texts.
@@ -80,7 +81,7 @@ class Release:
     archive: str
     folder: str
     files: tuple[str, ...]
-    sizes: str
+    counts: tuple[int, int, int]
     md5: str = ""
     sha256: str = ""
     encoding: str = "utf-8"
@@ -92,14 +93,14 @@ RELEASES: dict[str, Release] = {
         "ml-latest-small.zip",
         "ml-latest-small",
         NEW_FILES,
-        "610 users, 9,724 rated films, 100,836 ratings (release of September 2018)",
+        (610, 9_724, 100_836),
         sha256="696d65a3dfceac7c45750ad32df2c259311949efec81f0f144fdfb91ebc9e436",
     ),
     "1m": Release(
         "ml-1m.zip",
         "ml-1m",
         ("ratings.dat", "movies.dat", "users.dat"),
-        "6,040 users, 3,706 rated films, 1,000,209 ratings",
+        (6_040, 3_706, 1_000_209),
         md5="c4d9eecfca2ab87c1945afe126590906",
         encoding="latin-1",
     ),
@@ -107,28 +108,28 @@ RELEASES: dict[str, Release] = {
         "ml-10m.zip",
         "ml-10M100K",
         ("ratings.dat", "movies.dat", "tags.dat"),
-        "69,878 users, 10,677 rated films, 10,000,054 ratings",
+        (69_878, 10_677, 10_000_054),
         md5="ce571fd55effeba0271552578f2648bd",
     ),
     "20m": Release(
         "ml-20m.zip",
         "ml-20m",
         NEW_FILES,
-        "138,493 users, 26,744 rated films, 20,000,263 ratings",
+        (138_493, 26_744, 20_000_263),
         md5="cd245b17a1ae2cc31bb14903e1204af3",
     ),
     "25m": Release(
         "ml-25m.zip",
         "ml-25m",
         NEW_FILES,
-        "162,541 users, 59,047 rated films, 25,000,095 ratings",
+        (162_541, 59_047, 25_000_095),
         md5="6b51fb2759a8657d3bfcbfc42b592ada",
     ),
     "32m": Release(
         "ml-32m.zip",
         "ml-32m",
         NEW_FILES,
-        "200,948 users, 84,432 rated films, 32,000,204 ratings",
+        (200_948, 84_432, 32_000_204),
         md5="d472be332d4daa821edc399621853b57",
     ),
 }
@@ -190,7 +191,7 @@ class MovieLens:
         notes: dict[str, Any] = {}
         if self.tags:
             log, notes = _tagged(log, others[0])
-        return assemble(
+        dataset = assemble(
             name,
             log,
             Columns("userId", "movieId", "rating", "timestamp", "tags" if self.tags else None),
@@ -204,12 +205,12 @@ class MovieLens:
                     file: hashlib.sha256(content).hexdigest()
                     for file, content in files.contents.items()
                 },
-                "published_size": release.sizes,
                 "licence": LICENCE,
                 "citation": CITATION,
                 **notes,
             },
         )
+        return compared(dataset, release.counts)
 
     def _files(self, name: str, release: Release) -> tuple[Files, Path]:
         needed = [file for file in release.files if self.tags or not file.startswith("tags")]
@@ -281,6 +282,9 @@ def _people(people: Table) -> Table:
 def _tagged(log: Table, tags: Table) -> tuple[Table, dict[str, Any]]:
     """Return the log with a column of tags, and how many tags found no rating."""
     key = ["userId", "movieId"]
+    for table, names in ((log, key), (tags, [*key, "tag", "timestamp"])):
+        for name in names:
+            table.column(name)  # refused in words if it is absent
     written = tags.frame.with_columns(pl.col("timestamp").cast(pl.Int64, strict=False))
     joined = (
         written.sort("timestamp", maintain_order=True)

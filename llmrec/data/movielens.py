@@ -14,6 +14,7 @@ from llmrec.core.errors import DataError, unknown
 from llmrec.core.types import Dataset, Interactions
 from llmrec.data.columns import codes, ratings, strings, times, unique_identifiers
 from llmrec.data.downloads import Files, Url, Wheel, dataset_folder, get_files
+from llmrec.data.published import compared
 from llmrec.data.tables import Table, read_bytes, read_table
 
 ORIGINAL = ("u.data", "u.item", "u.user")
@@ -58,6 +59,7 @@ LICENCE = (
     "GroupLens terms: free for research, with acknowledgement (the citation); not to be "
     "redistributed or used commercially without permission, and without any warranty."
 )
+COUNTS = (943, 1_682, 100_000)
 CITATION = (
     "F. Maxwell Harper and Joseph A. Konstan. 2015. The MovieLens Datasets: History and Context. "
     "ACM Transactions on Interactive Intelligent Systems 5, 4, Article 19. doi:10.1145/2827872"
@@ -104,7 +106,7 @@ class MovieLens100K:
             ratings(log, "rating"),
             when.seconds,
         )
-        return Dataset(
+        dataset = Dataset(
             "ml-100k",
             interactions.sorted(),
             np.array(user_ids.to_list(), dtype=str),
@@ -113,6 +115,7 @@ class MovieLens100K:
             {name: strings(users.column(name)) for name in ("age", "gender", "occupation")},
             _source(files),
         )
+        return compared(dataset, COUNTS)
 
 
 def split_title(text: str) -> tuple[str, str]:

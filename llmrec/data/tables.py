@@ -199,7 +199,13 @@ def _check_quotes(
 
 
 def _header(path: Path, text: str, delimiter: str, quoting: bool) -> list[str]:
-    names = next(csv.reader([text], delimiter=delimiter)) if quoting else text.split(delimiter)
+    try:
+        names = next(csv.reader([text], delimiter=delimiter)) if quoting else text.split(delimiter)
+    except csv.Error as error:
+        raise DataError(
+            f"{path}, line 1: the header cannot be read ({error}); lines end with a "
+            "line feed, not with a carriage return alone"
+        ) from error
     if len(set(names)) < len(names):
         twice = sorted({name for name in names if names.count(name) > 1})
         raise DataError(f"{path} has the column {twice[0]!r} more than once")

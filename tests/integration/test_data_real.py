@@ -23,6 +23,7 @@ CONFIGS = Path(__file__).parents[2] / "configs"
 
 def test_movielens_100k_is_whole(ml100k: Dataset) -> None:
     assert (ml100k.n_users, ml100k.n_items, len(ml100k)) == (943, 1682, 100_000)
+    assert ml100k.source["is_the_published_size"]
     assert ml100k.item_counts.min() > 0
     assert ml100k.item_ids[[0, -1]].tolist() == ["1", "1682"]
     assert ml100k.user_ids[[0, -1]].tolist() == ["1", "943"]
@@ -138,6 +139,7 @@ def test_movielens_latest_small_has_the_published_size() -> None:
     folder = str(real("ml-latest-small"))
     data = MovieLens(variant="latest-small", folder=folder, tags=True).load()
     assert (data.n_users, data.n_items, len(data)) == (610, 9724, 100_836)
+    assert data.source["is_the_published_size"]
     assert data.source["tags"] + data.source["tags_left_out_for_lack_of_a_rating"] == 3683
     assert data.source["items_without_text"] == 0
     assert data.item_texts()[data.item_index("11")] == (

@@ -78,6 +78,7 @@ def test_quoted_line_breaks_are_text_and_lines_still_count(write) -> None:
     [
         ("", r"log\.csv is empty"),
         ("\n\n", r"log\.csv is empty"),
+        (LOG.replace("\n", "\r"), r"line 1: the header cannot be read .* carriage return alone"),
         ("user,item,rating,timestamp\n", r"has a header but no rows"),
         ("usr,item,rating,timestamp\n1,2,3,4\n", r'"user" \(did you mean "usr"\?\)'),
         ("user,item,rating,rating\n1,2,3,4\n", r"has the column 'rating' more than once"),

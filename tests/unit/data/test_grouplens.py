@@ -105,6 +105,13 @@ def test_the_form_of_10m_with_tags(tmp_path: Path) -> None:
     assert dict(data.user_fields) == {}
 
 
+def test_another_size_than_the_published_one_is_told(new: str, caplog) -> None:
+    data = MovieLens(variant="25m", folder=new).load()
+    assert not data.source["is_the_published_size"]
+    assert data.source["published_size"] == ("162,541 users, 59,047 items, 25,000,095 interactions")
+    assert "ml-25m: the files hold 2 users, 2 items, 3 interactions" in caplog.text
+
+
 def test_bad_files_are_sentences(tmp_path: Path, new: str) -> None:
     with pytest.raises(DataError, match=r"is not a folder; it should hold ratings\.csv, movies"):
         MovieLens(variant="25m", folder=str(tmp_path / "absent")).load()
@@ -135,7 +142,7 @@ def test_the_archive_is_unpacked_from_its_own_folder(
     archive = stream.getvalue()
     md5 = hashlib.md5(archive, usedforsecurity=False).hexdigest()
     release = RELEASES["10m"]
-    made = grouplens.Release(release.archive, release.folder, release.files, "tiny", md5=md5)
+    made = grouplens.Release(release.archive, release.folder, release.files, (2, 2, 3), md5=md5)
     monkeypatch.setitem(RELEASES, "10m", made)
     monkeypatch.setenv("LLMREC_CACHE", str(tmp_path))
     asked = []
@@ -150,6 +157,7 @@ def test_the_archive_is_unpacked_from_its_own_folder(
         assert len(data) == 3
     assert asked == ["https://files.grouplens.org/datasets/movielens/ml-10m.zip"]
     assert data.source["archive_sha256"] == hashlib.sha256(archive).hexdigest()
+    assert data.source["is_the_published_size"]
 
 
 def test_without_network_it_says_what_to_do(
