@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from llmrec.core.config import build
 from llmrec.core.errors import ConfigError, DataError
+from llmrec.data import tables
 from llmrec.data.delimited import DelimitedFiles
 from llmrec.data.tables import read_table
 
@@ -216,6 +217,17 @@ def test_wrong_options_are_config_errors(options: dict[str, object], where: str)
 def test_wrong_options_are_refused_by_the_constructor_too() -> None:
     with pytest.raises(ConfigError, match="delimiter"):
         DelimitedFiles(interactions="x.csv", delimiter="::")
+
+
+def test_fields_are_counted_alike_in_blocks(tmp_path: Path, monkeypatch) -> None:
+    text = "a,b,c\n" + "".join(f'{n},"x,{n}\n",z\n' for n in range(20))
+    whole = read_table(tmp_path / "x.csv", text.encode())
+    bad = text.replace('10,"x', '10;"x').replace('"x,10\n"', "y")
+    for size in (1, 2, 7, 21):
+        monkeypatch.setattr(tables, "BLOCK", size)
+        assert read_table(tmp_path / "x.csv", text.encode()).frame.equals(whole.frame)
+        with pytest.raises(DataError, match=r"line 22: 2 field\(s\)"):
+            read_table(tmp_path / "x.csv", bad.encode())
 
 
 FIELD = st.text(alphabet='ab",\n é', max_size=6)
