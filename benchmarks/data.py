@@ -1,10 +1,11 @@
 """Loading, filtering and splitting of generated Parquet logs of 1 to 25 million interactions.
 
-    python benchmarks/data.py [--millions 1 5 25] [--rectools PYTHON] [--recbole PYTHON]
+    python benchmarks/data.py [--sizes 1 5 10 25] [--csv] [--rectools PYTHON] [--recbole PYTHON]
 
 The logs have 160,000 users and 60,000 items with skewed activity and popularity, and stand user by
 user, as MovieLens' files do. Each run is a process of its own: load, 5-core, leave-one-out,
-histories of the test; then once more from the cache. The other options name Pythons that have the
+histories of the test; then once more from the cache. ``--csv`` also loads the same log as CSV, and
+audits its leave-one-out split. The other options name Pythons that have the
 peers; they load and split the smallest log in the same run: ids mapped, the last two interactions
 of each user held out. RecTools reads the Parquet file, RecBole its own text file (and llmrec that
 one too, beside it).
@@ -126,21 +127,25 @@ def measure(path: Path) -> dict[str, float]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--millions", nargs="+", type=float, default=[1, 5, 25])
+    parser.add_argument(
+        "--sizes", nargs="+", type=float, default=[1, 5, 10, 25], metavar="MILLIONS"
+    )
+    parser.add_argument("--csv", action="store_true", help="also load the log as CSV, and audit it")
     parser.add_argument("--rectools", metavar="PYTHON", help="a Python that has rectools")
     parser.add_argument("--recbole", metavar="PYTHON", help="a Python that has recbole and torch")
     parser.add_argument("--log", type=Path, help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.log is not None:
-        how = measure_text if options.log.suffix == ".inter" else measure
+        how = {".inter": measure_text, ".csv": measure_csv}.get(options.log.suffix, measure)
         print(json.dumps(how(options.log)))
         return
     print(f"load before: {os.getloadavg()[0]:.1f} of {os.cpu_count()} cores")
     stages = ["load", "filter", "split", "histories", "total"]
-    print(f"{'rows':>12}" + "".join(f"{name:>11}" for name in [*stages, "peak GB", "from cache"]))
+    own = [*stages, "peak GB", "from cache", *["csv load", "csv GB", "audit"] * options.csv]
+    print(f"{'rows':>12}" + "".join(f"{name:>11}" for name in own))
     with tempfile.TemporaryDirectory() as folder:
         environment = {**os.environ, "LLMREC_CACHE": folder}
-        for millions in options.millions:
+        for millions in options.sizes:
             path = Path(folder) / f"{millions:g}.parquet"
             n = round(millions * 1e6)
             generate(path, n)
@@ -153,15 +158,55 @@ def main() -> None:
                 runs.append(json.loads(done.stdout))
             first, second = runs
             row = [first[name] for name in stages] + [first["peak"], second["load"]]
+            if options.csv:
+                done = subprocess.run(
+                    [*command[:-1], str(as_csv(path))],
+                    env=environment,
+                    check=True,
+                    capture_output=True,
+                    text=True,
+                )
+                text = json.loads(done.stdout)
+                row += [text["load"], text["peak"], text["audit"]]
             print(f"{n:>12,}" + "".join(f"{value:>11.2f}" for value in row), flush=True)
-            if options.rectools and millions == options.millions[0]:
+            if options.rectools and millions == options.sizes[0]:
                 compare("rectools", options.rectools, RECTOOLS, path, first)
-            if options.recbole and millions == options.millions[0]:
+            if options.recbole and millions == options.sizes[0]:
                 text = as_text(path)
                 command[-1] = str(text)
                 done = subprocess.run(command, check=True, capture_output=True, text=True)
                 compare("recbole", options.recbole, RECBOLE, text, json.loads(done.stdout))
             path.unlink()
+
+
+def as_csv(path: Path) -> Path:
+    """Write a log as CSV; it replaces the one before."""
+    import polars as pl
+
+    text = path.parent / "log.csv"
+    pl.scan_parquet(path).sink_csv(text)
+    return text
+
+
+def measure_csv(path: Path) -> dict[str, float]:
+    """Time loading a CSV file, and the leak audit of its leave-one-out split."""
+    from llmrec.core.memory import tune_allocator
+    from llmrec.data.audit import audit
+    from llmrec.data.delimited import DelimitedFiles
+    from llmrec.data.splits import LeaveOneOut
+
+    tune_allocator()
+    begin = time.perf_counter()
+    source = DelimitedFiles(
+        interactions=str(path), rating="rating", timestamp="time", duplicates="first"
+    )
+    data = source.load()
+    loaded = time.perf_counter() - begin
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
+    split = LeaveOneOut().split(data)
+    begin = time.perf_counter()
+    audit(split)
+    return {"load": loaded, "peak": peak, "audit": time.perf_counter() - begin}
 
 
 def as_text(path: Path) -> Path:

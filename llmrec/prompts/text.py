@@ -12,8 +12,8 @@ from llmrec.core.types import Ragged
 
 TEMPLATE = (
     "{% if history %}The user's history, oldest first: "
-    "{% for item in history %}{{ item.title }}"
-    "{% if item.rating is not none %} (rated {{ '%g' % item.rating }}){% endif %}"
+    "{% for item in history %}{{ (item.title | trim) or 'untitled' }}"
+    "{% if item.rating is not none %} (rated {{ '%g' % (item.rating | round(2)) }}){% endif %}"
     "{{ '; ' if not loop.last else '.' }}{% endfor %}"
     "{% else %}The user is new.{% endif %}"
 )
