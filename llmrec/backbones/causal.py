@@ -147,6 +147,10 @@ class Causal(TransformerBackbone):
 
     def answer_logits(self, model: Any, mask: Any, ids: Any, answers: Any) -> Any:
         states = last_states(self.encode(model, mask, ids).tokens, mask)
+        return self.answers_of(model, states, answers)
+
+    def answers_of(self, model: Any, states: Any, answers: Any) -> Any:
+        """Return (B, A) logits of the answer tokens from the (B, H) states that predict them."""
         return self.logits(model, states)[:, answers]
 
     def logits(self, model: Any, states: Any) -> Any:

@@ -87,21 +87,43 @@ class Text:
         Raises:
             DataError: if a template names a field that the items lack, or fails otherwise.
         """
-        shown = histories.tail(self.history_length)
-        stars = None if ratings is None else ratings.tail(self.history_length)
+        shown = self.shown(items, histories, ratings)
         prompts = []
-        for row in range(len(shown)):
-            ids = shown[row].tolist()
-            values: Sequence[Any] = [None] * len(ids) if stars is None else stars[row].tolist()
-            history = [{**items[i], "rating": r} for i, r in zip(ids, values, strict=True)]
-            text = _filled(self._render_history, history=history)
+        for row, history in enumerate(shown):
+            text = self.render_history(history)
             if candidates is not None:
-                question = _filled(
-                    self._render_question, history=history, candidate=items[int(candidates[row])]
-                )
+                question = self.render_question(history, items[int(candidates[row])])
                 text = f"{text} {question}"
             prompts.append(text)
         return prompts
+
+    def shown(
+        self, items: Sequence[Mapping[str, str]], histories: Ragged, ratings: Ragged | None
+    ) -> list[list[dict[str, Any]]]:
+        """Return what the template sees of each history: the fields and rating of each item."""
+        latest = histories.tail(self.history_length)
+        stars = None if ratings is None else ratings.tail(self.history_length)
+        found = []
+        for row in range(len(latest)):
+            ids = latest[row].tolist()
+            values: Sequence[Any] = [None] * len(ids) if stars is None else stars[row].tolist()
+            found.append([{**items[i], "rating": r} for i, r in zip(ids, values, strict=True)])
+        return found
+
+    def render_history(self, history: Sequence[Mapping[str, Any]]) -> str:
+        """Return what the model reads of one history, as `shown` gives it."""
+        return _filled(self._render_history, history=history)
+
+    def render_question(
+        self, history: Sequence[Mapping[str, Any]], candidate: Mapping[str, str]
+    ) -> str:
+        """Return the question about one candidate; it follows the history after a blank."""
+        return _filled(self._render_question, history=history, candidate=candidate)
+
+    @property
+    def question_reads_history(self) -> bool:
+        """Whether the question's words depend on the history, not on the candidate alone."""
+        return "history" in _names(self.question)
 
     def tokenise(
         self, tokenizer: Any, prompts: Sequence[str], prefix: Sequence[int], suffix: Sequence[int]

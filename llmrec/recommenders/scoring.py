@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 
-from llmrec.core.types import Queries
+from llmrec.core.types import Queries, Ragged
 from llmrec.recommenders.decoding import decoded, rows_at_once
-from llmrec.training.batches import Batch
+from llmrec.recommenders.shared_history import SHARE_FROM, can_share, item_states, prompt_states
+from llmrec.training.batches import Batch, ItemBatches, TextBatches, pad_tokens
+from llmrec.training.net import Net
 
 if TYPE_CHECKING:
     from llmrec.recommenders.assembly import Assembled
+
+# Batches prepared at once: enough for sorting by length to put like lengths together.
+BLOCK = 32
 
 
 @torch.inference_mode()
@@ -49,27 +55,94 @@ def _catalogue(assembled: Assembled, queries: Queries) -> np.ndarray:
         return decoded(assembled, batch)
     net = assembled.net
     states = net.states(**_moved(batch, net.device))
-    logits: np.ndarray = net.head.scores(states, net.item_weights).float().cpu().numpy()
-    return logits
+    return _values(net, states)
 
 
 def _judge(
     assembled: Assembled, queries: Queries, items: np.ndarray, batch_size: int
 ) -> np.ndarray:
-    """Score each (query, candidate) pair as a prompt of its own."""
+    """Score each (query, candidate) pair, with what pairs of a query share computed once."""
+    judge = _judge_items if isinstance(assembled.batches, ItemBatches) else _judge_prompts
     scores = np.zeros(items.shape, np.float32)
-    rows, columns = np.nonzero(items >= 0)
-    net = assembled.net
-    order = np.argsort(queries.histories.lengths[rows], kind="stable")
-    for start in range(0, len(order), batch_size):
-        part = order[start : start + batch_size]
-        asked = queries.take(rows[part])
-        candidates = items[rows[part], columns[part]]
-        batch = assembled.batches.make(asked.histories, asked.ratings, candidates)
-        states = net.states(**_moved(batch, net.device))
-        values = net.head.scores(states, net.item_weights).float().cpu().numpy()
-        scores[rows[part], columns[part]] = values
+    for rows in _blocks((items >= 0).sum(1), batch_size):
+        asked = items[rows]
+        real = asked >= 0
+        candidates = Ragged.from_groups(np.nonzero(real)[0], asked[real], len(asked))
+        values = judge(assembled, queries.take(rows), candidates, batch_size)
+        scores[rows][real] = values
     return scores
+
+
+def _blocks(counts: np.ndarray, batch_size: int) -> Iterator[slice]:
+    """Yield runs of queries with few enough pairs to be prepared, and sorted by length, at once."""
+    start, pairs = 0, 0
+    for row, count in enumerate(counts.tolist()):
+        if row > start and pairs + count > BLOCK * batch_size:
+            yield slice(start, row)
+            start, pairs = row, 0
+        pairs += count
+    if start < len(counts):
+        yield slice(start, len(counts))
+
+
+def _judge_prompts(
+    assembled: Assembled, queries: Queries, candidates: Ragged, batch_size: int
+) -> np.ndarray:
+    """Return the (N,) scores of text prompts about each query's candidates."""
+    net, batches = assembled.net, assembled.batches
+    assert isinstance(batches, TextBatches)
+    values = np.zeros(len(candidates.values), np.float32)
+    sharing = can_share(net)
+    places: list[np.ndarray] = []
+    alone: list[list[int]] = []
+    for group in batches.groups(queries.histories, queries.ratings, candidates):
+        if sharing and group.head and len(group.tails) >= SHARE_FROM and all(group.tails):
+            for part, states in prompt_states(net, group.head, group.tails, batch_size):
+                values[group.places[part]] = _values(net, states)
+        else:
+            places.append(group.places)
+            alone += group.rows()
+    if alone:
+        rows, numbers = Ragged.from_rows(alone, np.int64), np.concatenate(places)
+        order = np.argsort(rows.lengths, kind="stable")
+        for start in range(0, len(order), batch_size):
+            chosen = order[start : start + batch_size]
+            batch = pad_tokens(rows.take(chosen), assembled.tokenizer.pad_token_id)
+            values[numbers[chosen]] = _values(net, net.states(**_moved(batch, net.device)))
+    return values
+
+
+def _judge_items(
+    assembled: Assembled, queries: Queries, candidates: Ragged, batch_size: int
+) -> np.ndarray:
+    """Return the (N,) scores of item tokens that follow each query's history."""
+    net, batches = assembled.net, assembled.batches
+    assert isinstance(batches, ItemBatches)
+    values = np.zeros(len(candidates.values), np.float32)
+    together = (candidates.lengths >= SHARE_FROM) & (queries.histories.lengths > 0)
+    if not can_share(net) or batches.max_length < 2:
+        together[:] = False
+    for row in np.flatnonzero(together).tolist():
+        history = queries.take(np.array([row]))
+        batch = batches.make(history.histories, history.ratings, None, room=batches.max_length - 1)
+        first = candidates.offsets[row]
+        states = item_states(net, _moved(batch, net.device), candidates[row], batch_size)
+        for part, some in states:
+            values[first + part.start : first + part.stop] = _values(net, some)
+    numbers = np.flatnonzero(~together[candidates.row_of])
+    owner = candidates.row_of[numbers]
+    order = np.argsort(queries.histories.lengths[owner], kind="stable")
+    for start in range(0, len(order), batch_size):
+        chosen = order[start : start + batch_size]
+        asked = queries.take(owner[chosen])
+        batch = batches.make(asked.histories, asked.ratings, candidates.values[numbers[chosen]])
+        values[numbers[chosen]] = _values(net, net.states(**_moved(batch, net.device)))
+    return values
+
+
+def _values(net: Net, states: torch.Tensor) -> np.ndarray:
+    values: np.ndarray = net.head.scores(states, net.item_weights).float().cpu().numpy()
+    return values
 
 
 def _moved(batch: Batch, device: torch.device) -> Batch:

@@ -10,6 +10,7 @@ import torch
 
 from llmrec.core.types import Ragged
 from llmrec.prompts.item_tokens import ItemTokens
+from llmrec.prompts.pairs import Group, PairPrompts
 from llmrec.prompts.text import Text
 
 Batch = dict[str, torch.Tensor]
@@ -29,10 +30,18 @@ class ItemBatches:
         self.max_length = max_length
 
     def make(
-        self, histories: Ragged, ratings: Ragged | None, candidates: np.ndarray | None
+        self,
+        histories: Ragged,
+        ratings: Ragged | None,
+        candidates: np.ndarray | None,
+        room: int | None = None,
     ) -> Batch:
-        """Return ``items``, ``mask`` and, if the tokens know ratings, ``ratings``."""
-        room = self.max_length - (candidates is not None)
+        """Return ``items``, ``mask`` and, if the tokens know ratings, ``ratings``.
+
+        `room` is for the history; by default all that candidates leave.
+        """
+        if room is None:
+            room = self.max_length - (candidates is not None)
         rows = histories.tail(room)
         stars = None
         if self.with_ratings:
@@ -75,6 +84,7 @@ class TextBatches:
         self.items = items
         self.prefix, self.suffix = frame
         self.n_cut = 0
+        self._pairs: PairPrompts | None = None
 
     def tokens(
         self, histories: Ragged, ratings: Ragged | None, candidates: np.ndarray | None
@@ -84,6 +94,15 @@ class TextBatches:
         rows, n_cut = self.prompt.tokenise(self.tokenizer, prompts, self.prefix, self.suffix)
         self.n_cut += n_cut
         return rows
+
+    def groups(self, histories: Ragged, ratings: Ragged | None, candidates: Ragged) -> list[Group]:
+        """Return the tokens of each history's prompts, one for each of its row of candidates."""
+        if self._pairs is None:
+            frame = (self.prefix, self.suffix)
+            self._pairs = PairPrompts(self.prompt, self.tokenizer, self.items, frame)
+        groups, n_cut = self._pairs.groups(histories, ratings, candidates)
+        self.n_cut += n_cut
+        return groups
 
     def make(
         self, histories: Ragged, ratings: Ragged | None, candidates: np.ndarray | None

@@ -24,6 +24,7 @@ class Net(nn.Module):
     """
 
     answers: torch.Tensor | None
+    proven_to_share: bool | None = None  # see recommenders.shared_history
 
     def __init__(
         self,
