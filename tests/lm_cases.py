@@ -32,10 +32,21 @@ ADAPTERS: dict[str, dict[str, Any]] = {
     "full": {"name": "full"},
     "frozen": {"name": "frozen"},
     "lora": {"name": "lora", "rank": 2},
+    "last_k": {"name": "last_k", "k": 1},
+    "rslora": {"name": "lora", "rank": 2, "rank_stabilized": True},
+    "dora": {"name": "lora", "rank": 2, "decomposed": True},
+    "ia3": {"name": "ia3"},
+    "prefix": {"name": "prefix", "n_tokens": 3},
+    "prompt_tuning": {"name": "prompt_tuning", "n_tokens": 3},
     "int8": {"name": "int8"},
+    "nf4": {"name": "nf4"},
     "int8+lora": {
         "name": "chain",
         "steps": {"quantize": {"name": "int8"}, "lora": {"name": "lora", "rank": 2}},
+    },
+    "nf4+lora": {
+        "name": "chain",
+        "steps": {"quantize": {"name": "nf4"}, "lora": {"name": "lora", "rank": 2}},
     },
 }
 HEADS: dict[str, dict[str, Any]] = {

@@ -8,6 +8,10 @@ from typing import Any
 
 from llmrec.core.config import AdapterSpec, build
 
+# Adapters that decide about every weight of the backbone, and those that peft wraps around it.
+BASES = ("int8", "nf4", "full", "frozen", "last_k")
+WRAPPERS = ("lora", "ia3", "prefix", "prompt_tuning")
+
 
 class Chain:
     """Adapters applied in order, e.g. 8-bit weights with LoRA on top.
@@ -26,11 +30,22 @@ class Chain:
         steps = params["steps"]
         if not steps:
             return [("steps", "a chain needs at least one adapter")]
-        return [
+        names = {key: step.get("name") for key, step in steps.items()}
+        found = [
             (f"steps.{key}", f"{name} decides about all weights: it must come first")
-            for key, name in [(key, steps[key].get("name")) for key in list(steps)[1:]]
-            if name in ("int8", "full", "frozen")
+            for key, name in list(names.items())[1:]
+            if name in BASES
         ]
+        wrappers = [key for key, name in names.items() if name in WRAPPERS]
+        found += [
+            (f"steps.{key}", f"{names[key]} on top of {names[wrappers[0]]}: peft wraps once")
+            for key in wrappers[1:]
+        ]
+        if wrappers and "last_k" in names.values():
+            found.append(
+                (f"steps.{wrappers[0]}", f"{names[wrappers[0]]} freezes what last_k would train")
+            )
+        return found
 
     @property
     def trains_base(self) -> bool:
@@ -39,6 +54,18 @@ class Chain:
     @property
     def trains(self) -> bool:
         return any(adapter.trains for adapter in self._adapters.values())
+
+    @property
+    def quantizes(self) -> bool:
+        return any(adapter.quantizes for adapter in self._adapters.values())
+
+    @property
+    def virtual_tokens(self) -> int:
+        return sum(adapter.virtual_tokens for adapter in self._adapters.values())
+
+    def misfit(self, direction: str, needs: str) -> str | None:
+        found = (adapter.misfit(direction, needs) for adapter in self._adapters.values())
+        return next((sentence for sentence in found if sentence), None)
 
     def load_options(self) -> dict[str, Any]:
         options: dict[str, Any] = {}

@@ -311,7 +311,7 @@ class TransformerBackbone:
         """Return the longest input that the model takes, in tokens."""
         config = inner(model).config
         limit = getattr(config, "max_position_embeddings", None) or self.max_positions
-        return int(limit) - self.first_position(model)
+        return int(limit) - self.first_position(model) - virtual_tokens(model)
 
     def first_position(self, model: Any) -> int:  # noqa: ARG002
         """Return the position id of the first token; RoBERTa keeps some for padding."""
@@ -410,6 +410,23 @@ class TransformerBackbone:
 def inner(model: Any) -> Any:
     """Return the transformers model inside a peft wrapper."""
     return model.get_base_model() if hasattr(model, "get_base_model") else model
+
+
+def virtual_tokens(model: Any) -> int:
+    """Return how many learned tokens an adapter puts before every input."""
+    config = getattr(model, "active_peft_config", None)
+    return config.num_virtual_tokens if config is not None and config.is_prompt_learning else 0
+
+
+def memory_of(encoded: Encoded) -> tuple[Any, Any]:
+    """Return what a decoder attends to, (B, n + L, H), learned tokens first, and its mask."""
+    import torch
+
+    if encoded.learned is None:
+        return encoded.tokens, encoded.mask
+    learned = encoded.mask.new_ones(encoded.learned.shape[:2])
+    states = torch.cat([encoded.learned, encoded.tokens], 1)
+    return states, torch.cat([learned, encoded.mask], 1)
 
 
 def last_states(tokens: Any, mask: Any) -> Any:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
-from llmrec.backbones.base import Needs, TransformerBackbone, inner
+from llmrec.backbones.base import Needs, TransformerBackbone, inner, memory_of
 from llmrec.core.protocols import Encoded
 
 
@@ -81,15 +81,18 @@ class T5(TransformerBackbone):
     ) -> Encoded:
         encoder = inner(model).encoder
         output = encoder(input_ids=ids, inputs_embeds=embeddings, attention_mask=mask.long())
-        tokens = output.last_hidden_state
-        return Encoded(tokens, self.pool(tokens, mask), mask)
+        # Learned tokens of a prompt come first; the decoder attends to them, too.
+        n = output.last_hidden_state.shape[1] - mask.shape[1]
+        learned, tokens = output.last_hidden_state[:, :n], output.last_hidden_state[:, n:]
+        return Encoded(tokens, self.pool(tokens, mask), mask, learned if n else None)
 
     def decode(self, model: Any, encoded: Encoded, embeddings: Any) -> Any:
         """Return (B, S, H) states of the decoder over its own input embeddings (B, S, H)."""
+        states, mask = memory_of(encoded)
         output = inner(model).decoder(
             inputs_embeds=embeddings,
-            encoder_hidden_states=encoded.tokens,
-            encoder_attention_mask=encoded.mask.long(),
+            encoder_hidden_states=states,
+            encoder_attention_mask=mask.long(),
         )
         return output.last_hidden_state
 

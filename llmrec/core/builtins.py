@@ -78,8 +78,13 @@ BUILTINS: dict[str, dict[str, str]] = {
     "adapter": {
         "full": "llmrec.adapters.full:Full",
         "frozen": "llmrec.adapters.frozen:Frozen",
+        "last_k": "llmrec.adapters.last_k:LastK",
         "lora": "llmrec.adapters.lora:LoRA",
+        "ia3": "llmrec.adapters.ia3:IA3",
+        "prefix": "llmrec.adapters.prompt_learning:Prefix",
+        "prompt_tuning": "llmrec.adapters.prompt_learning:PromptTuning",
         "int8": "llmrec.adapters.quantized:Int8",
+        "nf4": "llmrec.adapters.quantized:NF4",
         "chain": "llmrec.adapters.chain:Chain",
     },
     "head": {

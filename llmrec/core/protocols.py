@@ -254,11 +254,14 @@ class Encoded:
         tokens: (B, L, H) hidden states, padding included.
         pooled: (B, H) one vector per row.
         mask: (B, L) bool, True for real tokens.
+        learned: (B, n, H) states of the virtual tokens that an adapter learned and that a decoder
+            attends to before `tokens`; None if there are none.
     """
 
     tokens: Any
     pooled: Any
     mask: Any
+    learned: Any = None
 
 
 class Adapter(Protocol):
@@ -267,6 +270,8 @@ class Adapter(Protocol):
     Attributes:
         trains: whether anything inside the backbone trains.
         trains_base: whether its own weights change, so that they must be stored whole.
+        quantizes: whether weights are loaded in fewer bits.
+        virtual_tokens: how many learned tokens it puts before every input.
     """
 
     @property
@@ -274,6 +279,21 @@ class Adapter(Protocol):
 
     @property
     def trains_base(self) -> bool: ...
+
+    @property
+    def quantizes(self) -> bool: ...
+
+    @property
+    def virtual_tokens(self) -> int: ...
+
+    def misfit(self, direction: str, needs: str) -> str | None:
+        """Return why it cannot work with a backbone and a head, None if it can.
+
+        Args:
+            direction: of the backbone: ``causal``, ``bidirectional`` or ``seq2seq``.
+            needs: what the head takes from it: ``pooled``, ``sequence``, ``token_logits``, ….
+        """
+        ...
 
     def load_options(self) -> dict[str, Any]:
         """Return keyword arguments for ``from_pretrained`` (quantization acts while loading)."""

@@ -271,6 +271,9 @@ def misfits(backbone: Any, prompt: Any, head: Any, adapter: Any) -> list[str]:
             "answers with the words yes or no, but prompt=items has no words; choose prompt=text "
             "or head=classification with target=like"
         ]
+    misfit = adapter.misfit(backbone.direction, needs)
+    if misfit is not None:
+        return [misfit]
     if needs in backbone.provides:
         own_weights = needs in ("pooled", "sequence")
         if own_weights or adapter.trains or backbone.checkpoint is not None:

@@ -18,7 +18,7 @@ from llmrec.recommenders.base import load_recommender
 
 
 def fitted(adapter: str, name: str = "gpt2", head: str = "next", prompt: str = "items", **options):
-    if adapter.startswith("int8"):
+    if adapter.startswith(("int8", "nf4")):
         pytest.importorskip("bitsandbytes", reason="adapter int8 needs the extra llm8bit")
     split = lm_cases.split()
     options = {"epochs": 2, "batch_size": 4, "learning_rate": 0.05, **options}

@@ -1,7 +1,8 @@
 """Every adapter keeps the contract of an adapter, on every backbone."""
 
-# ruff: noqa: RUF012  (specs are constants)
 from __future__ import annotations
+
+import itertools
 
 import lm_cases
 import pytest
@@ -12,43 +13,21 @@ from llmrec.testing import AdapterConformance
 class NeedsBitsAndBytes(AdapterConformance):
     @pytest.fixture(autouse=True)
     def installed(self) -> None:
-        pytest.importorskip("bitsandbytes", reason="adapter int8 needs the extra llm8bit")
+        pytest.importorskip("bitsandbytes", reason="adapters of few bits need the extra llm8bit")
 
 
-class TestFull(AdapterConformance):
-    adapter = lm_cases.ADAPTERS["full"]
+def suite(adapter: str, backbone: str) -> type[AdapterConformance]:
+    """Return the conformance tests of one adapter on one backbone."""
+    base = NeedsBitsAndBytes if adapter.startswith(("int8", "nf4")) else AdapterConformance
+    parts = {"adapter": lm_cases.ADAPTERS[adapter], "backbone": lm_cases.backbone(backbone)}
+    return type(f"Test_{adapter}_{backbone}", (base,), parts)
 
 
-class TestFrozen(AdapterConformance):
-    adapter = lm_cases.ADAPTERS["frozen"]
-
-
-class TestLoRA(AdapterConformance):
-    adapter = lm_cases.ADAPTERS["lora"]
-
-
-class TestLoRAOnBERT(AdapterConformance):
-    adapter = lm_cases.ADAPTERS["lora"]
-    backbone = lm_cases.backbone("bert")
-
-
-class TestLoRAOnT5(AdapterConformance):
-    adapter = lm_cases.ADAPTERS["lora"]
-    backbone = lm_cases.backbone("t5")
-
-
-class TestInt8(NeedsBitsAndBytes):
-    adapter = lm_cases.ADAPTERS["int8"]
-
-
-class TestInt8WithLoRA(NeedsBitsAndBytes):
-    adapter = lm_cases.ADAPTERS["int8+lora"]
-
-
-class TestInt8WithLoRAOnBERT(NeedsBitsAndBytes):
-    adapter = lm_cases.ADAPTERS["int8+lora"]
-    backbone = lm_cases.backbone("bert")
+# The suite reads the encoder of T5 alone, where no prefix is: test_virtual_tokens.py has it.
+for _names in itertools.product(lm_cases.ADAPTERS, lm_cases.BACKBONES):
+    if _names != ("prefix", "t5"):
+        globals()["Test_" + "_".join(_names)] = suite(*_names)
 
 
 class TestChainOfOne(AdapterConformance):
-    adapter = {"name": "chain", "steps": {"all": {"name": "full"}}}
+    adapter = {"name": "chain", "steps": {"all": {"name": "full"}}}  # noqa: RUF012

@@ -18,6 +18,7 @@ TITLES_BY_ITEM = "generates titles token by token, but prompt=items gives each i
 WORDS_BY_ITEM = "answers with the words yes or no, but prompt=items has no words"
 CANNOT_WRITE = "bert reads in both directions and cannot generate"
 NOTHING_LEARNED = "nothing would be learned; choose adapter=full or adapter=lora"
+ENCODER_ALONE = "prefix works in the decoder of an encoder-decoder, but this head reads its encoder"
 
 # (backbone, adapter, head, prompt), "*" for any: why it is refused. Nothing else is.
 REFUSED = {
@@ -26,10 +27,14 @@ REFUSED = {
     ("bert", "*", "title", "text"): CANNOT_WRITE,
     ("gpt2", "frozen", "title", "text"): NOTHING_LEARNED,
     ("t5", "frozen", "title", "text"): NOTHING_LEARNED,
-    ("gpt2", "int8", "title", "text"): NOTHING_LEARNED,
-    ("t5", "int8", "title", "text"): NOTHING_LEARNED,
+    **{
+        (backbone, adapter, head, "text"): NOTHING_LEARNED
+        for adapter in ("int8", "nf4")
+        for backbone, head in [("gpt2", "title"), ("t5", "title"), ("*", "yes_no")]
+    },
     ("*", "frozen", "yes_no", "text"): NOTHING_LEARNED,
-    ("*", "int8", "yes_no", "text"): NOTHING_LEARNED,
+    **{("t5", "prefix", head, "*"): ENCODER_ALONE for head in ("like", "rating")},
+    ("t5", "prefix", "next", "text"): ENCODER_ALONE,
 }
 COMBINATIONS = list(
     itertools.product(lm_cases.BACKBONES, lm_cases.ADAPTERS, lm_cases.HEADS, lm_cases.PROMPTS)
@@ -59,7 +64,7 @@ def test_what_cannot_work_is_refused_before_anything_loads(combination: tuple[st
 
 @pytest.mark.parametrize("combination", ACCEPTED, ids="-".join)
 def test_it_trains_scores_and_is_stored(combination: tuple[str, ...], tmp_path: Path) -> None:
-    if combination[1].startswith("int8"):
+    if combination[1].startswith(("int8", "nf4")):
         pytest.importorskip("bitsandbytes", reason="adapter int8 needs the extra llm8bit")
     spec = lm_cases.spec(*combination)
     assert check("recommender", spec) == []
@@ -99,4 +104,4 @@ def test_the_table_of_refusals_has_no_row_too_many() -> None:
             all(want in ("*", have) for want, have in zip(pattern, combination, strict=True))
             for combination in COMBINATIONS
         )
-    assert len(ACCEPTED) + len(REFUSALS) == 3 * 5 * 5 * 2
+    assert len(ACCEPTED) + len(REFUSALS) == 3 * 13 * 5 * 2
