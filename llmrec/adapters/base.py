@@ -20,7 +20,7 @@ class BaseAdapter:
     def load_options(self) -> dict[str, Any]:
         return {}
 
-    def misfit(self, direction: str, needs: str) -> str | None:  # noqa: ARG002
+    def misfit(self, architecture: str, direction: str, needs: str) -> str | None:  # noqa: ARG002
         return None
 
     def wrap(self, module: Any, architecture: str) -> Any:  # noqa: ARG002

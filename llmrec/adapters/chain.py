@@ -63,8 +63,9 @@ class Chain:
     def virtual_tokens(self) -> int:
         return sum(adapter.virtual_tokens for adapter in self._adapters.values())
 
-    def misfit(self, direction: str, needs: str) -> str | None:
-        found = (adapter.misfit(direction, needs) for adapter in self._adapters.values())
+    def misfit(self, architecture: str, direction: str, needs: str) -> str | None:
+        adapters = self._adapters.values()
+        found = (adapter.misfit(architecture, direction, needs) for adapter in adapters)
         return next((sentence for sentence in found if sentence), None)
 
     def load_options(self) -> dict[str, Any]:

@@ -59,12 +59,12 @@ class LoRA(BaseAdapter):
     def wrap(self, module: Any, architecture: str) -> Any:
         peft = require("peft", "lm", "adapter lora")
         kind = module.config.model_type
+        targets = list(self.targets) if self.targets else ATTENTION.get(kind, "all-linear")
         config = peft.LoraConfig(
             r=self.rank,
             lora_alpha=self.alpha,
             lora_dropout=self.dropout,
-            # None leaves the choice to peft, which knows more model types.
-            target_modules=list(self.targets) if self.targets else ATTENTION.get(kind),
+            target_modules=targets,
             fan_in_fan_out=kind == "gpt2",  # its layers are Conv1D
             use_rslora=self.rank_stabilized,
             use_dora=self.decomposed,

@@ -19,6 +19,13 @@ from llmrec.adapters.virtual import (
 from llmrec.core.errors import ComponentError
 from llmrec.core.extras import require
 
+# Encoders of transformers whose attention takes no keys and values from elsewhere.
+WITHOUT_PAST = ("distilbert", "modernbert")
+NEEDS_PAST = (
+    "adapter prefix needs a backbone that takes past keys and values, and {} takes none; choose "
+    "adapter=prompt_tuning or lora"
+)
+
 
 class VirtualTokens(BaseAdapter):
     """Base of the adapters that learn virtual tokens; they take room from the context.
@@ -87,11 +94,13 @@ class Prefix(VirtualTokens):
         n_tokens: number of virtual tokens.
     """
 
-    def misfit(self, direction: str, needs: str) -> str | None:
+    def misfit(self, architecture: str, direction: str, needs: str) -> str | None:
+        if architecture in WITHOUT_PAST:
+            return NEEDS_PAST.format(architecture)
         if direction == "seq2seq" and needs == "pooled":
             return (
                 "adapter prefix works in the decoder of an encoder-decoder, but this head reads "
-                "its encoder alone; choose adapter=prompt_tuning or lora, or a decoder-only backbone"
+                "its encoder alone; choose adapter=prompt_tuning or lora, or backbone=gpt2"
             )
         return None
 
@@ -101,10 +110,7 @@ class Prefix(VirtualTokens):
         peft = require("peft", "lm", "adapter prefix")
         stack = stack_with_past(module)
         if not takes_past(stack):
-            raise ComponentError(
-                f'adapter prefix needs a backbone that takes past keys and values; "{architecture}" '
-                f"({module.config.model_type}) does not; choose adapter=prompt_tuning or lora"
-            )
+            raise ComponentError(NEEDS_PAST.format(architecture))
         start = _keys_and_values(module, stack, self.n_tokens)
         n_layers, _, n_heads, _, size = start.shape
         config = peft.PrefixTuningConfig(

@@ -101,7 +101,10 @@ def _embeddings_in_front(prompts: Callable[[], Any], stack: Any, call: dict[str,
         _widen_mask(call, "attention_mask", n, queries=True)
         positions = call.get("position_ids")
         if positions is not None:
+            # RoBERTa counts from the place after its padding token's.
+            padding = getattr(getattr(stack, "embeddings", None), "padding_idx", None)
             first = torch.arange(n, device=positions.device).expand(len(positions), -1)
+            first = first if padding is None else first + padding + 1
             call["position_ids"] = torch.cat([first, positions + n], 1)
         types = call.get("token_type_ids")
         if types is not None:

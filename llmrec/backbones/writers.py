@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch.nn import functional
 
-from llmrec.backbones.base import inner, last_states
+from llmrec.backbones.base import inner, last_states, memory_of
 
 
 class _Tree:
@@ -104,13 +104,17 @@ class Seq2SeqWriter:
     def __init__(self, backbone: Any, model: Any, ids: torch.Tensor, mask: torch.Tensor) -> None:
         self.model = inner(model)
         self.decoder = self.model.decoder
-        memory = backbone.encode(model, mask, ids=ids).tokens
+        memory, mask = memory_of(backbone.encode(model, mask, ids=ids))
         cross = [block.layer[1].EncDecAttention for block in self.decoder.block]
         self.memory = [(_split(a, a.k(memory)), _split(a, a.v(memory))) for a in cross]
         bias = torch.zeros(len(mask), 1, 1, mask.shape[1], dtype=memory.dtype, device=mask.device)
         self.memory_bias = bias.masked_fill_(~mask[:, None, None], torch.finfo(bias.dtype).min)
         self.cache: list[tuple[torch.Tensor, torch.Tensor]] = []  # (B × n, heads, S, D)
         self.n_before, self.written = 1, 0
+        if hasattr(self.decoder, "learned_past"):  # a prefix stands before what is written
+            past = self.decoder.learned_past()
+            self.written = past.shape[3]
+            self.cache = [tuple(t.expand(len(ids), -1, -1, -1) for t in layer) for layer in past]
 
     def start(self) -> torch.Tensor:
         """Return (B, 1, V) logits of the first token to write."""

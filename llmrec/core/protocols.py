@@ -286,10 +286,11 @@ class Adapter(Protocol):
     @property
     def virtual_tokens(self) -> int: ...
 
-    def misfit(self, direction: str, needs: str) -> str | None:
+    def misfit(self, architecture: str, direction: str, needs: str) -> str | None:
         """Return why it cannot work with a backbone and a head, None if it can.
 
         Args:
+            architecture: of the backbone, by its name in the registry.
             direction: of the backbone: ``causal``, ``bidirectional`` or ``seq2seq``.
             needs: what the head takes from it: ``pooled``, ``sequence``, ``token_logits``, ….
         """

@@ -271,7 +271,7 @@ def misfits(backbone: Any, prompt: Any, head: Any, adapter: Any) -> list[str]:
             "answers with the words yes or no, but prompt=items has no words; choose prompt=text "
             "or head=classification with target=like"
         ]
-    misfit = adapter.misfit(backbone.direction, needs)
+    misfit = adapter.misfit(backbone.architecture, backbone.direction, needs)
     if misfit is not None:
         return [misfit]
     if needs in backbone.provides:
