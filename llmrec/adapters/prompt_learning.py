@@ -192,7 +192,7 @@ def _keys_and_values(module: Any, stack: Any, n: int) -> Any:
     import torch
     from transformers import DynamicCache, EncoderDecoderCache
 
-    cache = DynamicCache(config=stack.config)
+    cache: Any = DynamicCache(config=stack.config)
     given = _some_embeddings(module.get_input_embeddings().weight, n)[None]
     training = stack.training
     whole = EncoderDecoderCache(cache, DynamicCache(config=stack.config))
