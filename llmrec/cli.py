@@ -117,6 +117,18 @@ def _parser() -> argparse.ArgumentParser:
     who = each.add_mutually_exclusive_group(required=True)
     who.add_argument("--user", metavar="ID", help="a user of the data")
     who.add_argument("--items", metavar="ID,ID", help="the history of a new user, oldest first")
+    each = add("probe", "change what a fitted model is given, and see what its numbers rest on")
+    each.add_argument("run", type=Path, metavar="RUN", help="run folder")
+    each.add_argument("--model", metavar="LABEL", help="its label; default: the best in the table")
+    each.add_argument("--users", type=_positive, default=200, help="test users asked (200)")
+    each.add_argument(
+        "--memory",
+        type=int,
+        default=100,
+        metavar="N",
+        help="titles, rows and next items an untrained checkpoint must complete (100; 0: none)",
+    )
+    each.add_argument("--output", type=Path, metavar="FILE", help="write it as JSON, too")
     each = add("forget", "delete cached data and results of users who ask to be removed")
     each.add_argument("users", nargs="+", metavar="ID", help="external id of a user")
     each.add_argument("--key", type=Path, metavar="FILE", help="their pseudonyms too: privacy.key")
@@ -176,6 +188,19 @@ def _dispatch(options: argparse.Namespace) -> int:
                 items=options.items,
                 k=options.k,
                 label=options.model,
+            )
+        )
+    elif options.command == "probe":
+        from llmrec.experiment.probing import probe_text
+
+        print(
+            probe_text(
+                options.run,
+                label=options.model,
+                users=options.users,
+                memory=options.memory,
+                output=options.output,
+                progress=lambda what: print(f"probing: {what}", file=sys.stderr),
             )
         )
     elif options.command == "forget":

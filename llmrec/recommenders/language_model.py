@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import importlib
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, Self
 
@@ -197,6 +198,22 @@ class LanguageModel(BaseRecommender):
         encoder = build("backbone", self._prompt.text_encoder).weights
         shuffled = "shuffled " if self._prompt.init == "shuffled" else ""
         return f"{origin}, {shuffled}item text: {encoder}"
+
+    @property
+    def item_records(self) -> Sequence[Mapping[str, str]] | None:
+        """The items' fields that a text prompt reads when it scores; None with item tokens."""
+        self.require_fitted()
+        return getattr(self._model.batches, "items", None)
+
+    @contextlib.contextmanager
+    def other_texts(self, records: Sequence[Mapping[str, str]]) -> Iterator[None]:
+        """Score with other words for the items within the block; what is written stays."""
+        batches = self._model.batches
+        own, batches.items = batches.items, records
+        try:
+            yield
+        finally:
+            batches.items = own
 
     def warm_up(self) -> None:
         """Import what a fit needs, so that the first fit of a process is not charged for it."""
