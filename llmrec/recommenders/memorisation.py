@@ -117,7 +117,7 @@ def _next_items(
     """Return histories with their next title, and with that of somebody else."""
     known, test = split.train.union(split.valid).histories, split.test.histories
     users = np.flatnonzero((known.lengths > 0) & (test.lengths > 0))
-    users = rng.permutation(users)[:n]
+    users = rng.permutation(users)[:n].tolist()
     given = ["\n".join(titles[i] for i in known[u][-HISTORY:]) + "\n" for u in users]
     following = [titles[int(test[u][0])] for u in users]
     return (
