@@ -59,6 +59,8 @@ BUILTINS: dict[str, dict[str, str]] = {
         "markov_knn": "llmrec.recommenders.markov_knn:MarkovKNN",
         "item_knn": "llmrec.recommenders.knn:ItemKNN",
         "user_knn": "llmrec.recommenders.knn:UserKNN",
+        "content_knn": "llmrec.recommenders.content_knn:ContentKNN",
+        "feature_model": "llmrec.recommenders.feature_model:FeatureModel",
         "ease": "llmrec.recommenders.ease:EASE",
         "implicit_als": "llmrec.recommenders.implicit_als:ImplicitALS",
         "biased_mf": "llmrec.recommenders.biased_mf:BiasedMF",
@@ -95,6 +97,16 @@ BUILTINS: dict[str, dict[str, str]] = {
     "prompt": {
         "items": "llmrec.prompts.items:Items",
         "text": "llmrec.prompts.text:Text",
+    },
+    "feature": {
+        "term_counts": "llmrec.features.terms:TermCounts",
+        "tfidf": "llmrec.features.terms:TFIDF",
+        "word2vec": "llmrec.features.word_vectors:Word2Vec",
+        "glove": "llmrec.features.word_vectors:GloVe",
+        "sentence_embedding": "llmrec.features.sentences:SentenceEmbedding",
+        "history": "llmrec.features.history:History",
+        "context": "llmrec.features.context:Context",
+        "combined": "llmrec.features.combined:Combined",
     },
     "combiner": {
         "mean": "llmrec.ensembles.combiners:Mean",

@@ -40,6 +40,7 @@ BackboneSpec = Annotated[Spec, ComponentOf("backbone")]
 AdapterSpec = Annotated[Spec, ComponentOf("adapter")]
 HeadSpec = Annotated[Spec, ComponentOf("head")]
 PromptSpec = Annotated[Spec, ComponentOf("prompt")]
+FeatureSpec = Annotated[Spec, ComponentOf("feature")]
 CombinerSpec = Annotated[Spec, ComponentOf("combiner")]
 TrackerSpec = Annotated[Spec, ComponentOf("tracker")]
 

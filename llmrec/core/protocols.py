@@ -186,6 +186,59 @@ class Combiner(Protocol):
         ...
 
 
+@runtime_checkable
+class Feature(Protocol):
+    """Turns data into numbers about items or about queries (a user, a moment).
+
+    Matrices are float32, dense or scipy CSR, one row per item or query.
+    """
+
+    @property
+    def describes(self) -> Literal["item", "query"]:
+        """Whom a row is about."""
+        ...
+
+    @property
+    def columns(self) -> list[str]:
+        """The names of the columns, known after `fit`."""
+        ...
+
+    @property
+    def details(self) -> Mapping[str, Any]:
+        """What is worth saving beside the numbers (vocabulary, coverage, …); JSON-able."""
+        ...
+
+    @property
+    def weights(self) -> str:
+        """The origin of pretrained weights, "" without such."""
+        ...
+
+    def fit(self, train: Dataset) -> Self:
+        """Learn the columns (vocabulary, scales, …) from the training side, and observe it."""
+        ...
+
+    def observe(self, known: Dataset) -> Self:
+        """Take what is known of items and users from other rows; the columns stay."""
+        ...
+
+    def items(self) -> Any:
+        """Return (n_items, D), if it describes items; an item without training rows has a row."""
+        ...
+
+    def queries(self, queries: Queries) -> Any:
+        """Return (B, D), if it describes queries; nothing after a query's time counts."""
+        ...
+
+    def save(self, folder: Path) -> None:
+        """Write everything that `load` needs into a folder."""
+        ...
+
+    @classmethod
+    def load(cls, folder: Path) -> Self:
+        """Read what `save` wrote."""
+        ...
+
+
 class RankingMetric(Protocol):
     """A value per user from the ranks of the held-out items."""
 

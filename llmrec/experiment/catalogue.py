@@ -23,6 +23,7 @@ GROUP_OF = {
     "adapter": "model/adapter",
     "head": "model/head",
     "prompt": "model/prompt",
+    "feature": "model/feature",
     "combiner": "ensemble/combiner",
     "metric": "evaluation",
     "tracker": "tracker",

