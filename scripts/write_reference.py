@@ -66,7 +66,7 @@ def _value(value: Any) -> str:
     if isinstance(value, str):
         return "see `llmrec show`" if len(value) > 40 else f'"{value}"'
     if isinstance(value, Mapping):
-        return f"{value['name']}"
+        return str(value["name"]) if "name" in value else ", ".join(value)
     return str(value)
 
 
