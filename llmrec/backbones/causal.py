@@ -12,6 +12,8 @@ from llmrec.core.protocols import Encoded
 # What architectures call their dropouts.
 HIDDEN = ("resid_pdrop", "embd_pdrop", "hidden_dropout", "dropout", "resid_dropout")
 ATTENTION = ("attn_pdrop", "attention_dropout", "attn_dropout")
+# Kinds of layers under which beams can share what they have read.
+LAYERS = {"full_attention", "sliding_attention"}
 
 
 class Causal(TransformerBackbone):
@@ -98,6 +100,13 @@ class Causal(TransformerBackbone):
             )
         if needs in ("token_logits", "generate"):
             self._prove_logits(model)
+        strange = set(getattr(model.config, "layer_types", None) or ()) - LAYERS
+        if needs == "generate" and strange:
+            raise ComponentError(
+                f"this {model.config.model_type} checkpoint has layers of another kind than full or "
+                f"sliding attention ({', '.join(sorted(strange))}), under which beams cannot share "
+                "their prompt; choose another checkpoint or head=classification"
+            )
         if self.dropout and not any(hasattr(model.config, name) for name in HIDDEN):
             _add_dropout(model.base_model, self.dropout)
         return model

@@ -36,7 +36,7 @@ class CausalWriter:
 
     The beams of a row are nodes of one tree: each step adds one query per beam to the row, which
     sees the prompt and its own ancestors. No cache is re-ordered; a mask says who descends from
-    whom.
+    whom. Layers with a sliding window (Mistral, Gemma) see only what is less far back than that.
 
     Args:
         backbone: of direction ``causal``.
@@ -45,13 +45,20 @@ class CausalWriter:
         mask: (B, P) bool.
     """
 
-    def __init__(self, backbone: Any, model: Any, ids: torch.Tensor, mask: torch.Tensor) -> None:  # noqa: ARG002
+    def __init__(self, backbone: Any, model: Any, ids: torch.Tensor, mask: torch.Tensor) -> None:
         from transformers import DynamicCache
 
+        self.backbone = backbone
         self.model = inner(model)
         self.mask = mask
         self.lengths = mask.sum(1, keepdim=True)
-        self.cache = DynamicCache(config=self.model.config)
+        # One that keeps everything: a cache by the config would drop what is outside a window,
+        # counted in tokens of all beams.
+        self.cache = DynamicCache()
+        self.layer_types = set(getattr(self.model.config, "layer_types", None) or ())
+        self.window = getattr(self.model.config, "sliding_window", None)
+        place = torch.arange(mask.shape[1], device=mask.device)
+        self.places = place.unsqueeze(0).expand(len(mask), -1)  # of all keys, (B, P + S)
         # Right-padded prompts never see their padding; the steps mask it.
         states = self.model.base_model(
             input_ids=ids, past_key_values=self.cache, use_cache=True
@@ -68,27 +75,41 @@ class CausalWriter:
         """Return (B, n, V) logits after the (B, n) tokens."""
         seen = self.tree.grow(parents)
         prompt = self.mask.unsqueeze(1).expand(-1, tokens.shape[1], -1)
-        visible = torch.cat([prompt, seen], 2).unsqueeze(1)
-        bias = torch.zeros(visible.shape, dtype=self.first.dtype, device=visible.device)
-        bias.masked_fill_(~visible, torch.finfo(bias.dtype).min)
+        visible = torch.cat([prompt, seen], 2)
         positions = (self.lengths + self.written).expand(-1, tokens.shape[1])
+        self.places = torch.cat([self.places, positions], 1)
         self.written += 1
         states = self.model.base_model(
             input_ids=tokens,
-            attention_mask=bias,
+            attention_mask=self._biases(visible, positions),
             position_ids=positions,
             past_key_values=self.cache,
             use_cache=True,
         ).last_hidden_state
         return self._logits(states)
 
+    def _biases(self, visible: torch.Tensor, positions: torch.Tensor) -> Any:
+        """Return what is added to attention weights: (B, 1, n, P + S), by kind of layer if mixed."""
+        near = visible
+        if self.window is not None:
+            near = visible & (positions.unsqueeze(2) - self.places.unsqueeze(1) < self.window)
+        if {"full_attention", "sliding_attention"} <= self.layer_types:
+            return {"full_attention": self._bias(visible), "sliding_attention": self._bias(near)}
+        # Without layer types the window, where there is one, is that of every layer.
+        full = self.layer_types == {"full_attention"}
+        return self._bias(visible if full else near)
+
+    def _bias(self, visible: torch.Tensor) -> torch.Tensor:
+        bias = torch.zeros(visible.shape, dtype=self.first.dtype, device=visible.device)
+        return bias.masked_fill_(~visible, torch.finfo(bias.dtype).min).unsqueeze(1)
+
     def _logits(self, states: torch.Tensor) -> torch.Tensor:
-        logits: torch.Tensor = self.model.get_output_embeddings()(states)
+        logits: torch.Tensor = self.backbone.logits(self.model, states)
         return logits
 
 
 class Seq2SeqWriter:
-    """A T5 decoder over prompts that its encoder has read.
+    """A T5 decoder (T5, mT5, UMT5) over prompts that its encoder has read.
 
     The decoder's own forward pass needs a row for each beam, and with it a copy of what the encoder
     read; so its layers are called here, and what they compute is the same: the beams of a row share
@@ -115,6 +136,10 @@ class Seq2SeqWriter:
             past = self.decoder.learned_past()
             self.written = past.shape[3]
             self.cache = [tuple(t.expand(len(ids), -1, -1, -1) for t in layer) for layer in past]
+        config = self.model.config
+        self.umt5 = config.model_type == "umt5"
+        scales = config.tie_word_embeddings if self.umt5 else False
+        self.scales = getattr(config, "scale_decoder_outputs", scales)
 
     def start(self) -> torch.Tensor:
         """Return (B, 1, V) logits of the first token to write."""
@@ -132,8 +157,10 @@ class Seq2SeqWriter:
         origin = (starts + parents).flatten()
         self.n_before, self.written = n, self.written + 1
         states = self.decoder.embed_tokens(tokens)
-        distances = self._distances(states.dtype)
+        distances = self._distances(0, states.dtype)
         for number, block in enumerate(self.decoder.block):
+            if number and block.layer[0].SelfAttention.has_relative_attention_bias:
+                distances = self._distances(number, states.dtype)  # UMT5: each layer its own
             states = states + self._own_attention(number, block.layer[0], states, origin, distances)
             layer = block.layer[1]
             attention = layer.EncDecAttention
@@ -142,7 +169,7 @@ class Seq2SeqWriter:
             states = states + attention.o(mixed)
             states = block.layer[-1](states)
         states = self.decoder.final_layer_norm(states)
-        if self.model.config.scale_decoder_outputs:
+        if self.scales:
             states = states * self.model.model_dim**-0.5
         logits: torch.Tensor = self.model.lm_head(states)
         return logits
@@ -172,17 +199,20 @@ class Seq2SeqWriter:
         output: torch.Tensor = attention.o(mixed).view_as(states)
         return output
 
-    def _distances(self, dtype: torch.dtype) -> torch.Tensor:
+    def _distances(self, number: int, dtype: torch.dtype) -> torch.Tensor:
         """Return the (1, heads, 1, S) bias of the written tokens by how far back they are."""
-        attention = self.decoder.block[0].layer[0].SelfAttention
+        attention = self.decoder.block[number].layer[0].SelfAttention
         device = attention.relative_attention_bias.weight.device
         far = torch.arange(1 - self.written, 1, device=device).unsqueeze(0)
-        buckets = attention._relative_position_bucket(
-            far,
-            bidirectional=False,
-            num_buckets=attention.relative_attention_num_buckets,
-            max_distance=attention.relative_attention_max_distance,
-        )
+        if self.umt5:
+            buckets = attention._relative_position_bucket(far)
+        else:
+            buckets = attention._relative_position_bucket(
+                far,
+                bidirectional=False,
+                num_buckets=attention.relative_attention_num_buckets,
+                max_distance=attention.relative_attention_max_distance,
+            )
         bias: torch.Tensor = attention.relative_attention_bias(buckets).to(dtype)
         return bias.permute(2, 0, 1).unsqueeze(0)
 

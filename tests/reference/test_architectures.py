@@ -121,7 +121,7 @@ def test_titles_are_written_alike_alone_and_in_company(name: str, folders: dict[
     assert together.std() > 0
 
 
-@pytest.mark.parametrize("name", ["llama", "gemma2", "mt5"])
+@pytest.mark.parametrize("name", ["llama", "gemma2", "gemma3", "mistral", "granite", "mt5", "umt5"])
 def test_beams_are_scored_as_transformers_scores_a_reply(
     name: str, folders: dict[str, Path]
 ) -> None:
