@@ -89,7 +89,7 @@ class SharedHistory:
 
         Args:
             lengths: tokens of each question, at least 1.
-            pooling: ``last``, ``mean`` or ``first``, over history and question.
+            pooling: ``last``, ``mean``, ``max`` or ``first``, over history and question.
             inputs: ``input_ids`` (1, T) or ``inputs_embeds`` (1, T, H) of all questions.
         """
         device, n_read = self.net.device, len(self.states)
@@ -115,6 +115,9 @@ class SharedHistory:
             return states[ends - 1]
         if pooling == "first":
             return self.states[:1].expand(len(lengths), -1)
+        if pooling == "max":
+            most = self.states.amax(0).repeat(len(lengths), 1)
+            return most.scatter_reduce_(0, owner[:, None].expand_as(states), states, "amax")
         sums = self.states.sum(0) + states.new_zeros(len(lengths), states.shape[1]).index_add_(
             0, owner, states
         )

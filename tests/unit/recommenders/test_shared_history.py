@@ -50,7 +50,12 @@ def by_hand(model: Any, queries: Queries, items: np.ndarray) -> np.ndarray:
             else:
                 states = causal(input_ids=ids).last_hidden_state[0]
                 pooling = net.backbone.pooling or "last"
-                pooled = {"last": states[-1], "first": states[0], "mean": states.mean(0)}[pooling]
+                pooled = {
+                    "last": states[-1],
+                    "first": states[0],
+                    "mean": states.mean(0),
+                    "max": states.amax(0),
+                }[pooling]
                 value = net.head.scores(pooled[None])[0]
         scores[row, column] = float(value)
     return scores
@@ -79,6 +84,7 @@ def seen_tokens(model: Any, queries: Queries, items: np.ndarray | None) -> int:
         ("yes_no", BLANK_END),
         ("like", None),
         ("rating", {"backbone": {"pooling": "mean"}}),
+        ("rating", {"backbone": {"pooling": "max"}}),
         ("rating", {"backbone": {"pooling": "first"}}),
     ],
 )
