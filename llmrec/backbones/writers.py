@@ -89,7 +89,7 @@ class CausalWriter:
         return self._logits(states)
 
     def _biases(self, visible: torch.Tensor, positions: torch.Tensor) -> Any:
-        """Return what is added to attention weights: (B, 1, n, P + S), by kind of layer if mixed."""
+        """Return what is added to attention weights, (B, 1, n, P + S), by kind of layer."""
         near = visible
         if self.window is not None:
             near = visible & (positions.unsqueeze(2) - self.places.unsqueeze(1) < self.window)
