@@ -103,7 +103,7 @@ class Causal(TransformerBackbone):
         strange = set(getattr(model.config, "layer_types", None) or ()) - LAYERS
         if needs == "generate" and strange:
             raise ComponentError(
-                f"this {model.config.model_type} checkpoint has layers of another kind than full or "
+                f"this {model.config.model_type} checkpoint has layers of other kinds than full or "
                 f"sliding attention ({', '.join(sorted(strange))}), under which beams cannot share "
                 "their prompt; choose another checkpoint or head=classification"
             )
