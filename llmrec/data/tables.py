@@ -17,6 +17,8 @@ from llmrec.core.errors import DataError, unknown
 QUOTE, NEWLINE, RETURN = ord('"'), ord("\n"), ord("\r")
 BLOCK = 2**16  # rows at a time
 
+DELIMITERS = {"\t": "tabs", ";": "semicolons", ",": "commas", "|": "bars", "::": "double colons"}
+
 
 @dataclass(frozen=True, eq=False)
 class Table:
@@ -44,12 +46,21 @@ class Table:
             DataError: if the file has no such column.
         """
         if name not in self.frame.columns:
-            raise DataError(unknown(f"column of {self.path}", name, self.frame.columns))
+            said = unknown(f"column of {self.path}", name, self.frame.columns)
+            raise DataError(said + _other_delimiter(self.frame.columns))
         return self.frame[name]
 
     def where(self, row: int) -> str:
         """Return the place of a row in words."""
         return f"{self.path}, {self.unit} {self.lines[row]}"
+
+
+def _other_delimiter(columns: list[str]) -> str:
+    """Return a hint if the header is one column that holds a delimiter."""
+    if len(columns) != 1:
+        return ""
+    found = [name for mark, name in DELIMITERS.items() if mark in columns[0]]
+    return f"; the fields seem to be divided by {found[0]}: set delimiter" if found else ""
 
 
 def read_bytes(path: Path) -> bytes:

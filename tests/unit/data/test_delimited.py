@@ -244,3 +244,17 @@ def test_every_table_that_python_writes_is_read_back(rows, tmp_path: Path) -> No
     assert table.frame.rows() == rows
     physical = [1 + sum(field.count("\n") for field in row) for row in rows]
     assert table.lines.tolist() == (2 + np.cumsum([0, *physical[:-1]])).tolist()
+
+
+@pytest.mark.parametrize(
+    ("mark", "name"), [(";", "semicolons"), ("\t", "tabs"), ("|", "bars"), ("::", "double colons")]
+)
+def test_a_wrong_delimiter_is_guessed_in_the_error(write, mark: str, name: str) -> None:
+    with pytest.raises(DataError, match=f"divided by {name}: set delimiter"):
+        load(write(LOG.replace(",", mark)))
+
+
+def test_a_column_that_is_missing_is_not_taken_for_a_wrong_delimiter(write) -> None:
+    with pytest.raises(DataError) as caught:
+        load(write(LOG.replace("item", "product")))
+    assert "delimiter" not in str(caught.value)
