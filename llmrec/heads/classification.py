@@ -2,52 +2,143 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
+from llmrec.core.config import BackboneSpec, build
 from llmrec.core.extras import require
 from llmrec.core.protocols import Task
+from llmrec.heads.options import out_of_range, unread
+
+Target = Literal["next_item", "like"]
+Loss = Literal["cross_entropy", "sampled_softmax", "gbce", "bce", "bpr", "contrastive", "focal"]
+NEXT = ("cross_entropy", "sampled_softmax", "gbce", "bce", "bpr", "contrastive", "focal")
+LIKE = ("bce", "focal")
+SAMPLED = ("sampled_softmax", "gbce", "bce", "bpr")
+# The losses of each target, its default first, and which of them read an option.
+LOSSES: dict[str, tuple[str, ...]] = {"next_item": NEXT, "like": LIKE}
+READ_BY: dict[str, dict[str, tuple[str, ...]]] = {
+    "next_item": {
+        "item_weights": NEXT,
+        "text_encoder": NEXT,
+        "fields": NEXT,
+        "item_bias": NEXT,
+        "label_smoothing": ("cross_entropy",),
+        "block_size": ("cross_entropy", "focal"),
+        "n_negatives": SAMPLED,
+        "sampling": SAMPLED,
+        "calibration": ("gbce",),
+        "temperature": ("contrastive",),
+        "focusing": ("focal",),
+    },
+    "like": {
+        "focusing": ("focal",),
+        "class_weights": LIKE,
+        "averages": LIKE,
+        "damping": LIKE,
+        "threshold": LIKE,
+    },
+}
+# Values that say no more than leaving the option out.
+UNSET = {"label_smoothing": 0.0, "item_bias": False, "threshold": 4.0, "averages": False}
 
 
 class Classification:
     """Classes over a state: the next item of the catalogue, or like / dislike.
 
-    With item tokens the next item's logits are the products of the state and the item embeddings
-    (tied weights); with a text prompt they are a linear layer's. The loss is cross-entropy over
-    the whole catalogue, or binary cross-entropy.
+    The next item's logits are the products of the state and one weight vector per item. Its losses:
+    ``cross_entropy`` over the whole catalogue (in blocks of `block_size` items: the same numbers in
+    bounded memory), ``focal``, ``sampled_softmax`` and ``gbce`` on negatives that a batch shares,
+    ``bce`` and ``bpr`` on negatives of each example's own, and ``contrastive`` (InfoNCE on cosines
+    against the other targets of the batch). Those of a like are ``bce`` and ``focal``.
 
     Args:
         target: ``next_item`` (ranking) or ``like`` (preference; ranking by the probability).
-        label_smoothing: of the next-item loss.
+        loss: null for cross_entropy (next item) or bce (like).
+        item_weights: ``tied`` to the item embeddings of the prompt, ``own``, or a projection of
+            the items' frozen ``text`` embeddings, which scores an item that was never trained on
+            (UniSRec, Hou et al., KDD 2022); null for tied under item prompts, else own.
+        text_encoder: pretrained backbone that embeds the texts (item_weights=text).
+        fields: item fields that make up the text (item_weights=text); null for all.
         item_bias: a learned bias per item (next item).
+        label_smoothing: share of each target that is spread over all items (cross_entropy).
+        block_size: items whose logits exist at once (cross_entropy, focal); null for all.
+        n_negatives: drawn items; null for 256 a batch (sampled_softmax, gbce) or 1 an example.
+        sampling: how they are drawn; null for uniform.
+        calibration: t of gBCE, from 0 (overconfident) to 1 (calibrated); null for 0.75.
+        temperature: of the contrastive loss; null for 0.07.
+        focusing: γ of the focal loss; null for 2.
+        class_weights: ``balanced`` weighs likes and dislikes by their inverse training frequency;
+            null for none.
+        averages: add the log-odds that the user's earlier ratings and the item's have on average.
+        damping: imaginary average ratings added to each of those averages; null for 10.
         threshold: a rating at or above it is a like.
     """
 
     def __init__(
         self,
         *,
-        target: Literal["next_item", "like"] = "next_item",
-        label_smoothing: float = 0.0,
+        target: Target = "next_item",
+        loss: Loss | None = None,
+        item_weights: Literal["tied", "own", "text"] | None = None,
+        text_encoder: BackboneSpec | None = None,
+        fields: Sequence[str] | None = None,
         item_bias: bool = False,
+        label_smoothing: float = 0.0,
+        block_size: int | None = None,
+        n_negatives: int | None = None,
+        sampling: Literal["uniform", "popularity"] | None = None,
+        calibration: float | None = None,
+        temperature: float | None = None,
+        focusing: float | None = None,
+        class_weights: Literal["balanced"] | None = None,
+        averages: bool = False,
+        damping: float | None = None,
         threshold: float = 4.0,
     ) -> None:
         self.target = target
-        self.label_smoothing = label_smoothing
+        self.loss = loss
+        self.item_weights = item_weights
+        self.text_encoder = text_encoder
+        self.fields = fields
         self.item_bias = item_bias
+        self.label_smoothing = label_smoothing
+        self.block_size = block_size
+        self.n_negatives = n_negatives
+        self.sampling = sampling
+        self.calibration = calibration
+        self.temperature = temperature
+        self.focusing = focusing
+        self.class_weights = class_weights
+        self.averages = averages
+        self.damping = damping
         self.threshold = threshold
 
     @classmethod
     def check_options(cls, params: Mapping[str, Any]) -> list[tuple[str, str]]:
-        """Return what is out of range."""
-        if not 0 <= params.get("label_smoothing", 0.0) < 1:
-            return [("label_smoothing", "must be at least 0 and below 1")]
-        if params.get("target") == "like":
-            return [
-                (key, "belongs to target=next_item; leave it out")
-                for key in ("label_smoothing", "item_bias")
-                if params.get(key)
+        """Return what is out of range, and what the chosen target and loss do not read."""
+        target = params.get("target", "next_item")
+        found = unread(params, f"target={target}", LOSSES[target], READ_BY[target], UNSET)
+        found += out_of_range(params)
+        if params.get("item_weights") == "text":
+            encoder = params.get("text_encoder")
+            if encoder is None:
+                found.append(("text_encoder", "item_weights=text needs a backbone here"))
+            elif build("backbone", encoder).weights == "random init":
+                found.append(
+                    (
+                        "text_encoder",
+                        "a randomly initialised backbone knows nothing about the texts; give it a "
+                        "checkpoint, or choose name=minilm",
+                    )
+                )
+        else:
+            found += [
+                (key, "is read with item_weights=text only; leave it null")
+                for key in ("text_encoder", "fields")
+                if params.get(key) is not None
             ]
-        return []
+        return found
 
     @property
     def tasks(self) -> frozenset[Task]:
@@ -66,18 +157,19 @@ class Classification:
             return "sequence"
         return "pooled"
 
-    def build(self, width: int, n_items: int, tied: bool, statistics: Mapping[str, float]) -> Any:  # noqa: ARG002
+    def build(self, width: int, n_items: int, tied: bool, statistics: Mapping[str, Any]) -> Any:
         """Return the torch module with ``loss`` and ``scores``.
 
         Args:
             width: of the states.
             n_items: size of the catalogue.
             tied: the item embeddings are given with each call.
-            statistics: of the training ratings.
+            statistics: of the training side, see `llmrec.training.statistics`.
         """
         require("torch", "lm", "head classification")
-        from llmrec.heads.modules import Like, NextItem
+        from llmrec.heads.judged import Like
+        from llmrec.heads.next_item import NextItem
 
         if self.target == "like":
-            return Like(width)
-        return NextItem(width, n_items, tied, self.label_smoothing, self.item_bias)
+            return Like(self, width, statistics, tied)
+        return NextItem(self, width, n_items, statistics, tied and self.item_weights != "own")

@@ -7,7 +7,7 @@ import math
 import shutil
 import tempfile
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -24,6 +24,7 @@ from llmrec.core.protocols import FitContext
 from llmrec.core.ranking import mask_items, ranks_of
 from llmrec.core.seeding import derive_seed
 from llmrec.core.types import Dataset, Queries, Ragged, Targets
+from llmrec.heads.averages import Averages
 from llmrec.heads.trie import IdentifierTrie
 from llmrec.metrics.preference import LogLoss
 from llmrec.metrics.ranking import NDCG
@@ -40,8 +41,10 @@ from llmrec.training.collate import (
     WindowCollator,
     WrittenCollator,
 )
-from llmrec.training.examples import Examples, positions, windows
+from llmrec.training.examples import Examples, others, positions, windows
 from llmrec.training.net import Net
+from llmrec.training.packed import PackedCollator, chunks
+from llmrec.training.statistics import blank, shapes_of, training_statistics
 from llmrec.training.trainer import Fitted, TrainingOptions, train
 
 if TYPE_CHECKING:
@@ -61,6 +64,8 @@ class Assembled:
         identifiers: N rows of token ids, by item id (generative head), else None.
         trie: of the identifiers.
         facts: counts of generated, invalid and duplicate identifiers while scoring.
+        shapes: of the statistics that the head was built with.
+        averages: of users and items, None unless the head asks for them.
         base: folder that holds the base weights beside which an adapter is stored, or None.
     """
 
@@ -72,6 +77,8 @@ class Assembled:
     identifiers: Ragged | None = None
     trie: IdentifierTrie | None = None
     facts: dict[str, int] = field(default_factory=dict)
+    shapes: dict[str, list[int]] = field(default_factory=dict)
+    averages: Averages | None = None
     base: Any = None
 
 
@@ -97,6 +104,7 @@ def assemble(owner: LanguageModel, train_side: Dataset) -> Assembled:
     log = train_side.interactions
     if log.rating is not None and len(log):
         stars = np.unique(log.rating)
+    statistics = training_statistics(train_side, head, item_vectors(head, train_side))
     with seeded(derive_seed(owner.seed, "weights")):
         options = owner._adapter.load_options()
         base = None
@@ -116,12 +124,26 @@ def assemble(owner: LanguageModel, train_side: Dataset) -> Assembled:
                 train_side.n_items, width, None if prompt.init == "random" else vectors, known
             )
             tokens = prompt.build(table, stars)
-        module = head.build(width, train_side.n_items, tokens is not None, statistics(log.rating))
+        module = head.build(width, train_side.n_items, tokens is not None, statistics)
     assembled = _put_together(owner, model, module, tokens, tokenizer, catalogue)
+    assembled.shapes = shapes_of(statistics)
+    if getattr(head, "averages", False) and stars is not None:
+        threshold = head.threshold if "preference" in head.tasks else None
+        assembled.averages = Averages.fit(train_side, head.damping, threshold)
     assembled.base = base
     device = "cuda" if torch.cuda.is_available() else "cpu"
     assembled.net.to(device)
     return assembled
+
+
+def item_vectors(head: Any, train_side: Dataset) -> np.ndarray | None:
+    """Return the text embeddings of the catalogue if the head's item weights come from them."""
+    from llmrec.recommenders.language_model import texts_or_refuse
+
+    if getattr(head, "item_weights", None) != "text":
+        return None
+    texts = texts_or_refuse(train_side, head.fields, "head classification with item_weights=text")
+    return embed_texts(head.text_encoder, texts)
 
 
 def _put_together(
@@ -165,12 +187,14 @@ def _put_together(
     if needs == "generate":
         identifiers = tokenised_identifiers(tokenizer, catalogue, head)
         trie = IdentifierTrie(identifiers, tokenizer.eos_token_id)
-    net = Net(backbone, model, module, tokens, needs, answers)
+    others = owner.training_history == "others"
+    net = Net(backbone, model, module, tokens, needs, answers, others)
     return Assembled(
         head, net, batches, len(catalogue), tokenizer, identifiers, trie, dict(NO_FACTS)
     )
 
 
+SCORES_AT_ONCE = 1 << 25
 NO_FACTS = {"generated": 0, "invalid": 0, "duplicate": 0}
 
 
@@ -234,7 +258,10 @@ def training_batches(
         examples = windows(train_side, prompt.max_length + 1)
         reader = ItemBatches(assembled.net.tokens, prompt.max_length + 1)
         return examples.lengths, WindowCollator(examples, reader)
-    examples = positions(
+    around = owner.training_history == "others"
+    if assembled.net.packs and head.judges_candidates:
+        return packed_batches(owner, assembled, train_side)
+    examples = (others if around else positions)(
         train_side,
         length=prompt.max_length if prompt.kind == "items" else prompt.history_length,
         per_user=owner.examples_per_user,
@@ -243,16 +270,42 @@ def training_batches(
     )
     targets = example_targets(head, examples)
     candidates = examples.items[examples.targets] if head.judges_candidates else None
+    offsets = None
+    if assembled.averages is not None:
+        assert examples.targets is not None
+        offsets = assembled.averages.of_places(train_side, examples.targets, others=around)
     if isinstance(batches, ItemBatches):
-        return examples.lengths, JudgedCollator(examples, batches, candidates, targets)
+        return examples.lengths, JudgedCollator(examples, batches, candidates, targets, offsets)
     # All prompts are tokenised once; a batch only pads.
     tokens = batches.tokens(*examples.histories(np.arange(len(examples))), candidates)
     padding = assembled.tokenizer.pad_token_id
     if assembled.identifiers is None:
-        return tokens.lengths, PromptCollator(tokens, targets, padding)
+        return tokens.lengths, PromptCollator(tokens, targets, padding, offsets)
     answers = closed(assembled.identifiers, assembled.tokenizer.eos_token_id)
     apart = assembled.net.backbone.direction == "seq2seq"
     return tokens.lengths, WrittenCollator(tokens, answers.take(targets), padding, apart)
+
+
+def packed_batches(
+    owner: LanguageModel, assembled: Assembled, train_side: Dataset
+) -> tuple[np.ndarray, Callable[[Sequence[int]], Batch]]:
+    """Return the same for candidates that are judged many over one history."""
+    assert isinstance(assembled.batches, ItemBatches)
+    histories = train_side.histories
+    every = np.arange(len(histories.values))
+    asked = np.ones(len(every), bool)
+    if owner.examples_per_user is not None:
+        asked = every >= histories.offsets[1:][histories.row_of] - owner.examples_per_user
+    pieces = chunks(train_side, owner._prompt.max_length)
+    kept = asked[pieces.ends - 1]  # if any of a piece is asked, then its last
+    offsets = None
+    if assembled.averages is not None:
+        others = assembled.net.others
+        offsets = assembled.averages.of_places(train_side, every, others=others)
+    targets = example_targets(assembled.head, replace(pieces, targets=every))
+    pieces = replace(pieces, starts=pieces.starts[kept], ends=pieces.ends[kept])
+    collate = PackedCollator(pieces, assembled.batches, targets, asked, offsets)
+    return pieces.lengths, collate
 
 
 def example_targets(head: Any, examples: Examples) -> np.ndarray:
@@ -298,9 +351,13 @@ def validated(
             return {metric: float(RMSE().overall(truth, predicted))}
         likes = (truth >= assembled.head.threshold).astype(np.float32)
         return {metric: float(LogLoss().overall(likes, predicted))}
-    scores = mask_items(score(assembled, queries, None, batch_size), queries.histories)
-    ranks = ranks_of(scores, targets.items, queries.users)
-    return {metric: float(np.mean(NDCG(k=10).per_user(ranks)))}
+    values = []
+    # A block of users at a time: all their scores over a large catalogue would not fit.
+    for place, block in queries.batches(max(1, SCORES_AT_ONCE // assembled.n_items)):
+        scores = mask_items(score(assembled, block, None, batch_size), block.histories)
+        ranks = ranks_of(scores, targets.items.take(place), block.users)
+        values.append(NDCG(k=10).per_user(ranks))
+    return {metric: float(np.mean(np.concatenate(values)))}
 
 
 def save_assembled(owner: LanguageModel, folder: Path) -> None:
@@ -318,10 +375,13 @@ def save_assembled(owner: LanguageModel, folder: Path) -> None:
     parts = {f"head.{k}": v for k, v in net.head.state_dict().items()}
     if net.tokens is not None:
         parts |= {f"tokens.{k}": v for k, v in net.tokens.state_dict().items()}
+    if assembled.averages is not None:
+        parts |= assembled.averages.state()
     if parts:
         save_file({k: v.cpu().contiguous() for k, v in parts.items()}, folder / "parts.safetensors")
     catalogue = assembled.batches.items if isinstance(assembled.batches, TextBatches) else []
-    write_json(folder / "catalogue.json", {"n_items": assembled.n_items, "items": catalogue})
+    header = {"n_items": assembled.n_items, "items": catalogue, "shapes": assembled.shapes}
+    write_json(folder / "catalogue.json", header)
 
 
 def load_assembled(owner: LanguageModel, folder: Path) -> Assembled:
@@ -350,13 +410,16 @@ def load_assembled(owner: LanguageModel, folder: Path) -> Assembled:
         tokens.load_state_dict(_below(parts, "tokens."))
     with seeded(0):  # drawn, then overwritten
         width = backbone.width(model)
-        module = head.build(width, header["n_items"], tokens is not None, NO_RATINGS)
+        module = head.build(width, header["n_items"], tokens is not None, blank(header["shapes"]))
     module.load_state_dict(_below(parts, "head."))
     tokenizer = None
     if (folder / "tokenizer").is_dir():
         tokenizer = PreTrainedTokenizerFast.from_pretrained(folder / "tokenizer")
     catalogue = header["items"] or [{}] * header["n_items"]
     assembled = _put_together(owner, model, module, tokens, tokenizer, catalogue)
+    assembled.shapes = header["shapes"]
+    if "averages.items" in parts:
+        assembled.averages = Averages.from_state(parts)
     if saved.is_dir() and not owner._adapter.trains_base and owner._backbone.location is None:
         assembled.base = tempfile.TemporaryDirectory()
         shutil.copytree(saved, assembled.base.name, dirs_exist_ok=True)
@@ -366,21 +429,6 @@ def load_assembled(owner: LanguageModel, folder: Path) -> Assembled:
 
 def _below(parts: dict[str, torch.Tensor], prefix: str) -> dict[str, torch.Tensor]:
     return {k.removeprefix(prefix): v for k, v in parts.items() if k.startswith(prefix)}
-
-
-NO_RATINGS = {"mean": 0.0, "spread": 1.0, "low": 0.0, "high": 0.0}
-
-
-def statistics(ratings: np.ndarray | None) -> dict[str, float]:
-    """Return mean, spread (never 0), lowest and highest of the training ratings."""
-    if ratings is None or not len(ratings):
-        return dict(NO_RATINGS)
-    return {
-        "mean": float(ratings.mean()),
-        "spread": float(ratings.std()) or 1.0,
-        "low": float(ratings.min()),
-        "high": float(ratings.max()),
-    }
 
 
 def tokenizer_of(owner: LanguageModel, train_side: Dataset, records: list[dict[str, str]]) -> Any:

@@ -47,6 +47,9 @@ class LanguageModel(BaseRecommender):
         early_stopping_patience: validations without improvement before the end; null never stops.
         precision: of the arithmetic while training; bf16 and fp16 are for GPUs.
         examples_per_user: training examples per user, the latest ones (text prompts, candidates).
+        training_history: what an example's history holds where a candidate is judged: ``past``, the
+            user's earlier interactions, or ``others``, all but the example's own: for splits that
+            ignore time.
         validation_queries: at most this many users are validated after each epoch; null for all.
         score_batch_size: rows scored at once.
         trainer_arguments: anything else of transformers' TrainingArguments.
@@ -71,6 +74,7 @@ class LanguageModel(BaseRecommender):
         early_stopping_patience: int | None = 4,
         precision: Literal["fp32", "bf16", "fp16"] = "fp32",
         examples_per_user: int | None = 10,
+        training_history: Literal["past", "others"] = "past",
         validation_queries: int | None = 5000,
         score_batch_size: int = 256,
         trainer_arguments: Mapping[str, Any] | None = None,
@@ -91,6 +95,7 @@ class LanguageModel(BaseRecommender):
         self.early_stopping_patience = early_stopping_patience
         self.precision = precision
         self.examples_per_user = examples_per_user
+        self.training_history = training_history
         self.validation_queries = validation_queries
         self.score_batch_size = score_batch_size
         self.trainer_arguments = trainer_arguments
@@ -132,6 +137,8 @@ class LanguageModel(BaseRecommender):
         except LlmrecError:
             return found  # reported with its own place by the check of the nested spec
         found += [("head", what) for what in misfits(backbone, prompt, head, adapter)]
+        if params.get("training_history") == "others" and not head.judges_candidates:
+            found.append(("training_history", "others is for heads that judge a candidate"))
         return found
 
     @property
@@ -273,6 +280,11 @@ class LanguageModel(BaseRecommender):
 def misfits(backbone: Any, prompt: Any, head: Any, adapter: Any) -> list[str]:
     """Return why a head cannot work with the other parts; empty if it can."""
     needs = head.needs(prompt.kind)
+    if prompt.kind == "text" and getattr(head, "item_weights", None) == "tied":
+        return [
+            "ties its item weights to the prompt's item embeddings, but prompt=text has none; set "
+            "head.item_weights to own or text"
+        ]
     if needs == "sequence" and prompt.use_ratings:
         return [
             "predicts the next item from items alone, but prompt.use_ratings=true asks it to read "

@@ -10,6 +10,7 @@ import torch
 
 from llmrec.core.types import Queries, Ragged
 from llmrec.recommenders.decoding import decoded, rows_at_once
+from llmrec.recommenders.judging import beside, judge_packed
 from llmrec.recommenders.shared_history import SHARE_FROM, can_share, item_states, prompt_states
 from llmrec.training.batches import Batch, ItemBatches, TextBatches, pad_tokens
 from llmrec.training.net import Net
@@ -37,16 +38,22 @@ def score(
     if assembled.head.judges_candidates:
         if items is None:
             items = np.broadcast_to(np.arange(assembled.n_items), (len(queries), assembled.n_items))
+        if assembled.net.packs:
+            return judge_packed(assembled, queries, items)
         return _judge(assembled, queries, items, batch_size)
-    scores = np.empty((len(queries), assembled.n_items), np.float32)
+    width = assembled.n_items if items is None else items.shape[1]
+    scores = np.empty((len(queries), width), np.float32)
     # Rows of like length together: less padding. The order is undone by writing to `rows`.
     order = np.argsort(queries.histories.lengths, kind="stable")
     if assembled.trie is not None:
         batch_size = rows_at_once(assembled, batch_size)
     for start in range(0, len(order), batch_size):
         rows = order[start : start + batch_size]
-        scores[rows] = _catalogue(assembled, queries.take(rows))
-    return scores if items is None else np.take_along_axis(scores, np.maximum(items, 0), axis=1)
+        block = _catalogue(assembled, queries.take(rows))
+        if items is not None:  # at once, so that only one block is as wide as the catalogue
+            block = np.take_along_axis(block, np.maximum(items[rows], 0), axis=1)
+        scores[rows] = block
+    return scores
 
 
 def _catalogue(assembled: Assembled, queries: Queries) -> np.ndarray:
@@ -93,12 +100,13 @@ def _judge_prompts(
     assert isinstance(batches, TextBatches)
     values = np.zeros(len(candidates.values), np.float32)
     sharing = can_share(net)
+    given = beside(assembled, queries, candidates)
     places: list[np.ndarray] = []
     alone: list[list[int]] = []
     for group in batches.groups(queries.histories, queries.ratings, candidates):
         if sharing and group.head and len(group.tails) >= SHARE_FROM and all(group.tails):
             for part, states in prompt_states(net, group.head, group.tails, batch_size):
-                values[group.places[part]] = _values(net, states)
+                values[group.places[part]] = _values(net, states, given, group.places[part])
         else:
             places.append(group.places)
             alone += group.rows()
@@ -108,7 +116,8 @@ def _judge_prompts(
         for start in range(0, len(order), batch_size):
             chosen = order[start : start + batch_size]
             batch = pad_tokens(rows.take(chosen), assembled.tokenizer.pad_token_id)
-            values[numbers[chosen]] = _values(net, net.states(**_moved(batch, net.device)))
+            states = net.states(**_moved(batch, net.device))
+            values[numbers[chosen]] = _values(net, states, given, numbers[chosen])
     return values
 
 
@@ -119,6 +128,7 @@ def _judge_items(
     net, batches = assembled.net, assembled.batches
     assert isinstance(batches, ItemBatches)
     values = np.zeros(len(candidates.values), np.float32)
+    given = beside(assembled, queries, candidates)
     together = (candidates.lengths >= SHARE_FROM) & (queries.histories.lengths > 0)
     if not can_share(net) or batches.max_length < 2:
         together[:] = False
@@ -128,7 +138,8 @@ def _judge_items(
         first = candidates.offsets[row]
         states = item_states(net, _moved(batch, net.device), candidates[row], batch_size)
         for part, some in states:
-            values[first + part.start : first + part.stop] = _values(net, some)
+            numbers = np.arange(first + part.start, first + part.stop)
+            values[numbers] = _values(net, some, given, numbers)
     numbers = np.flatnonzero(~together[candidates.row_of])
     owner = candidates.row_of[numbers]
     order = np.argsort(queries.histories.lengths[owner], kind="stable")
@@ -136,12 +147,17 @@ def _judge_items(
         chosen = order[start : start + batch_size]
         asked = queries.take(owner[chosen])
         batch = batches.make(asked.histories, asked.ratings, candidates.values[numbers[chosen]])
-        values[numbers[chosen]] = _values(net, net.states(**_moved(batch, net.device)))
+        found = net.states(**_moved(batch, net.device))
+        values[numbers[chosen]] = _values(net, found, given, numbers[chosen])
     return values
 
 
-def _values(net: Net, states: torch.Tensor) -> np.ndarray:
-    values: np.ndarray = net.head.scores(states, net.item_weights).float().cpu().numpy()
+def _values(
+    net: Net, states: torch.Tensor, given: Batch | None = None, numbers: np.ndarray | None = None
+) -> np.ndarray:
+    """Return scores of states; `numbers` are the places in what the head is `given` beside them."""
+    own = {name: tensor[torch.from_numpy(numbers)] for name, tensor in (given or {}).items()}
+    values: np.ndarray = net.head.scores(states, net.item_weights, **own).float().cpu().numpy()
     return values
 
 

@@ -35,13 +35,14 @@ class JudgedCollator:
     batches: ItemBatches
     candidates: np.ndarray | None
     targets: np.ndarray
+    offsets: np.ndarray | None = None
 
     def __call__(self, numbers: Sequence[int]) -> Batch:
         rows = np.asarray(numbers)
         histories, ratings = self.examples.histories(rows)
         asked = None if self.candidates is None else self.candidates[rows]
         batch = self.batches.make(histories, ratings, asked)
-        return {**batch, "targets": torch.from_numpy(self.targets[rows])}
+        return {**batch, **_answers(rows, self.targets, self.offsets)}
 
 
 @dataclass(frozen=True, eq=False)
@@ -51,11 +52,12 @@ class PromptCollator:
     tokens: Ragged
     targets: np.ndarray
     padding: int
+    offsets: np.ndarray | None = None
 
     def __call__(self, numbers: Sequence[int]) -> Batch:
         rows = np.asarray(numbers)
         batch = pad_tokens(self.tokens.take(rows), self.padding)
-        return {**batch, "targets": torch.from_numpy(self.targets[rows])}
+        return {**batch, **_answers(rows, self.targets, self.offsets)}
 
 
 @dataclass(frozen=True, eq=False)
@@ -84,3 +86,11 @@ class WrittenCollator:
         batch = pad_tokens(prompts.concat(replies), self.padding)
         labels = silent.concat(replies).padded(batch["ids"].shape[1], IGNORED)
         return {**batch, "labels": torch.from_numpy(labels)}
+
+
+def _answers(rows: np.ndarray, targets: np.ndarray, offsets: np.ndarray | None) -> Batch:
+    """Return what the chosen examples should predict, and what the averages say, if asked for."""
+    answers = {"targets": torch.from_numpy(targets[rows])}
+    if offsets is not None:
+        answers["offsets"] = torch.from_numpy(offsets[rows])
+    return answers

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 
@@ -19,6 +20,7 @@ class Examples:
         starts: (N,) first place of each example's history.
         ends: (N,) one past its last place.
         targets: (N,) the place to predict, or None for windows that predict themselves.
+        around: the place to predict may lie within the history; it is left out of it.
     """
 
     items: np.ndarray
@@ -26,6 +28,7 @@ class Examples:
     starts: np.ndarray
     ends: np.ndarray
     targets: np.ndarray | None = None
+    around: bool = False
 
     def __len__(self) -> int:
         return len(self.starts)
@@ -33,13 +36,32 @@ class Examples:
     @property
     def lengths(self) -> np.ndarray:
         """(N,) items in each example's history."""
-        return self.ends - self.starts
+        return self.ends - self.starts - self._within
+
+    @cached_property
+    def _within(self) -> np.ndarray:
+        """(N,) 1 where the place to predict lies in the example's own span, else 0."""
+        if not self.around or self.targets is None:
+            return np.zeros(len(self), np.int64)
+        inside = (self.targets >= self.starts) & (self.targets < self.ends)
+        return inside.astype(np.int64)
+
+    def places(self, rows: np.ndarray) -> np.ndarray:
+        """Return the places from start to end of the chosen examples, one after the other."""
+        spans = self.ends[rows] - self.starts[rows]
+        begin = np.cumsum(spans) - spans
+        places: np.ndarray = np.arange(spans.sum()) + np.repeat(self.starts[rows] - begin, spans)
+        return places
 
     def histories(self, rows: np.ndarray) -> tuple[Ragged, Ragged | None]:
         """Return the item ids and ratings of the chosen examples' histories."""
-        lengths = self.ends[rows] - self.starts[rows]
+        spans = self.ends[rows] - self.starts[rows]
+        places = self.places(rows)
+        lengths = spans
+        if self.around and self.targets is not None:
+            places = places[places != np.repeat(self.targets[rows], spans)]
+            lengths = self.lengths[rows]
         offsets = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
-        places = np.arange(offsets[-1]) + np.repeat(self.starts[rows] - offsets[:-1], lengths)
         items = Ragged(self.items[places], offsets)
         return items, None if self.ratings is None else items.with_values(self.ratings[places])
 
@@ -73,6 +95,35 @@ def positions(
         seed: of the order of the examples.
     """
     histories = train.histories
+    targets, begin, _ = _chosen(train, per_user, with_history, seed)
+    starts = np.maximum(targets - length, begin)
+    return Examples(histories.values, ratings_by_user(train), starts, targets, targets)
+
+
+def others(
+    train: Dataset, *, length: int, per_user: int | None, with_history: bool, seed: int
+) -> Examples:
+    """Make one example of each interaction: all others of its user are the history.
+
+    For splits that ignore time, whose questions too come with later interactions. The arguments
+    are those of `positions`; with `with_history` users with one interaction only are left out.
+    """
+    targets, begin, end = _chosen(train, per_user, False, seed)
+    if with_history:
+        kept = end - begin > 1
+        targets, begin, end = targets[kept], begin[kept], end[kept]
+    # One more where the target itself is among the latest, as it is left out.
+    starts = np.maximum(end - length - (targets >= end - length), begin)
+    return Examples(
+        train.histories.values, ratings_by_user(train), starts, end, targets, around=True
+    )
+
+
+def _chosen(
+    train: Dataset, per_user: int | None, with_history: bool, seed: int
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return the places to predict in a random order, and where their users begin and end."""
+    histories = train.histories
     place = np.arange(len(histories.values))
     begin = histories.offsets[:-1][histories.row_of]
     end = histories.offsets[1:][histories.row_of]
@@ -80,7 +131,10 @@ def positions(
     if per_user is not None:
         kept &= place >= end - per_user
     targets = np.random.default_rng(seed).permutation(np.flatnonzero(kept))
+    return targets, begin[targets], end[targets]
+
+
+def ratings_by_user(train: Dataset) -> np.ndarray | None:
+    """Return the (T,) ratings in the order of ``train.histories``, None without any."""
     log = train.interactions
-    ratings = None if log.rating is None else log.rating[train.rows_by_user.values]
-    starts = np.maximum(targets - length, begin[targets])
-    return Examples(histories.values, ratings, starts, targets, targets)
+    return None if log.rating is None else log.rating[train.rows_by_user.values]

@@ -7,8 +7,10 @@ from typing import Any
 import torch
 from torch import nn
 
+from llmrec.backbones.base import inner, virtual_tokens
 from llmrec.prompts.item_tokens import ItemTokens
 from llmrec.training.objectives import candidate_states, query_states, training_states
+from llmrec.training.packed import PACKED, packed_states
 
 
 class Net(nn.Module):
@@ -21,6 +23,7 @@ class Net(nn.Module):
         tokens: item embeddings, None under a text prompt.
         needs: what the head takes from the backbone.
         answers: (2,) token ids of yes and no, None unless the head asks for them.
+        others: candidates are judged by all other items of their user, not the earlier ones.
     """
 
     answers: torch.Tensor | None
@@ -34,6 +37,7 @@ class Net(nn.Module):
         tokens: ItemTokens | None,
         needs: str,
         answers: torch.Tensor | None = None,
+        others: bool = False,
     ) -> None:
         super().__init__()
         self.backbone = backbone
@@ -41,12 +45,25 @@ class Net(nn.Module):
         self.head = head
         self.tokens = tokens
         self.needs = needs
+        self.others = others
         self.register_buffer("answers", answers, persistent=False)
 
     @property
     def device(self) -> torch.device:
         """Where the weights are."""
         return next(self.parameters()).device
+
+    @property
+    def packs(self) -> bool:
+        """Whether many candidates can be judged over one history at once."""
+        if self.tokens is None or self.needs != "pooled" or virtual_tokens(self.model):
+            return False
+        return inner(self.model).config.model_type in PACKED
+
+    def judged(self, batch: dict[str, torch.Tensor], *, own: bool) -> torch.Tensor:
+        """Return the (N, H) states of packed candidates; see `llmrec.training.packed`."""
+        assert self.tokens is not None
+        return packed_states(self.model, self.tokens, batch, others=self.others, own=own)
 
     @property
     def item_weights(self) -> torch.Tensor | None:
@@ -62,9 +79,35 @@ class Net(nn.Module):
             )
         elif self.needs == "generate":
             states, targets = self._written(batch)
+        elif "asked" in batch:
+            states, targets = self.judged(batch, own=True), batch["targets"]
         else:
             states, targets = self.states(**batch), batch["targets"]
-        return {"loss": self.head.loss(states, targets, self.item_weights)}
+        return {"loss": self.head.loss(states, targets, self.item_weights, **self.given(batch))}
+
+    def given(self, batch: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+        """Return what a head that judges candidates reads beside the states of a batch."""
+        if "asked" in batch:
+            candidates = batch["candidates"][batch["asked"]]
+        elif "items" in batch and self.needs == "pooled":
+            candidates = batch["items"].gather(1, batch["mask"].sum(1, keepdim=True) - 1).squeeze(1)
+        else:
+            candidates = None
+        return self.beside(candidates, batch.get("offsets"))
+
+    def beside(
+        self, candidates: torch.Tensor | None, offsets: torch.Tensor | None
+    ) -> dict[str, torch.Tensor]:
+        """Return what the averages say, if anything, and item embeddings under item prompts.
+
+        Args:
+            candidates: (N,) item ids, or None where the states are of no candidate.
+            offsets: (N,) of the averages of user and item, or None.
+        """
+        given = {} if offsets is None else {"offsets": offsets}
+        if self.tokens is not None and self.needs == "pooled" and candidates is not None:
+            given["vectors"] = nn.functional.embedding(candidates, self.tokens.weight)
+        return given
 
     def states(self, **batch: torch.Tensor) -> torch.Tensor:
         """Return (B, H) states (or (B, 2) answer logits) of queries."""

@@ -11,9 +11,10 @@ import torch
 
 from llmrec.core.config import build, check
 from llmrec.core.errors import ComponentError, DataError
-from llmrec.recommenders.assembly import example_targets, statistics
+from llmrec.recommenders.assembly import example_targets
 from llmrec.recommenders.identifiers import first_token
 from llmrec.training.examples import positions
+from llmrec.training.statistics import statistics
 
 RATINGS = {"mean": 3.0, "spread": 2.0, "low": 1.0, "high": 5.0}
 
@@ -68,8 +69,8 @@ def test_next_item_under_text_has_weights_and_may_have_a_bias() -> None:
 def test_likes_are_log_odds() -> None:
     module = head(name="classification", target="like").build(1, 3, False, RATINGS)
     with torch.no_grad():
-        module.output.weight.fill_(1.0)
-        module.output.bias.fill_(0.0)
+        module.readout.output.weight.fill_(1.0)
+        module.readout.output.bias.fill_(0.0)
     states = torch.tensor([[2.0], [-1.0]])
     assert module.scores(states).tolist() == [2.0, -1.0]
     expected = (math.log(1 + math.exp(-2)) + math.log(1 + math.exp(-1))) / 2
@@ -79,7 +80,7 @@ def test_likes_are_log_odds() -> None:
 def test_ratings_are_scaled_and_clipped_to_what_was_seen() -> None:
     module = head(name="regression").build(1, 3, False, RATINGS)
     with torch.no_grad():
-        module.output.weight.fill_(1.0)
+        module.readout.output.weight.fill_(1.0)
     states = torch.tensor([[0.5], [9.0], [-9.0]])
     assert module.scores(states).tolist() == [4.0, 5.0, 1.0]
     # Unclipped while learning, in units of the variance: (4 − 3)² / 4.

@@ -15,7 +15,7 @@ import torch
 from llmrec.core.config import build
 from llmrec.core.errors import ConfigError, RunError
 from llmrec.core.protocols import FitContext
-from llmrec.heads.modules import NextItem
+from llmrec.heads.next_item import NextItem
 from llmrec.recommenders.assembly import assemble, training_batches, validated
 from llmrec.recommenders.base import load_recommender
 from llmrec.training import trainer as training
