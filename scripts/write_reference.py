@@ -143,8 +143,10 @@ def _attributes(docstring: str) -> dict[str, str]:
 def combinations() -> str:
     """Return the page of prompt × backbone × adapter × head: what works, and why the rest not."""
     parts = {part: options_of_group(config_folder(), f"model/{part}") for part in PARTS}
-    # Files that only set other sizes would repeat their rows.
-    parts["backbone"] = [name for name in parts["backbone"] if name in registry("backbone")]
+    # Files that only set other sizes would repeat their rows; an endpoint goes with no head.
+    parts["backbone"] = [
+        name for name in parts["backbone"] if name in registry("backbone") and name != "api"
+    ]
     spec = compose_config(["experiment=none", "data=synthetic", "model=language_model"])["model"]
     specs = {
         (part, name): read_yaml(config_folder() / "model" / part / f"{name}.yaml")
@@ -158,7 +160,8 @@ def combinations() -> str:
         "and scores (a test does it for each); a number is the sentence below that refuses it",
         "before anything is loaded. The backbones start at random here, except `minilm`; with a",
         "`checkpoint` sentences about random weights fall away. The prompts `items_no_text` and",
-        "`items_shuffled_text` are as `items`.",
+        "`items_shuffled_text` are as `items`. The backbone `api` has no weights here, so",
+        "it goes with `model=hosted` alone: [hosted models](../how-to/hosted-models.md).",
         "",
     ]
     for prompt in PROMPTS:

@@ -65,6 +65,7 @@ BUILTINS: dict[str, dict[str, str]] = {
         "implicit_als": "llmrec.recommenders.implicit_als:ImplicitALS",
         "biased_mf": "llmrec.recommenders.biased_mf:BiasedMF",
         "language_model": "llmrec.recommenders.language_model:LanguageModel",
+        "hosted_language_model": "llmrec.recommenders.hosted:HostedLanguageModel",
         "ensemble": "llmrec.ensembles.ensemble:Ensemble",
     },
     "backbone": {
@@ -76,6 +77,7 @@ BUILTINS: dict[str, dict[str, str]] = {
         "minilm": "llmrec.backbones.bert:MiniLM",
         "t5": "llmrec.backbones.t5:T5",
         "causal": "llmrec.backbones.causal:Causal",
+        "api": "llmrec.backbones.api:API",
     },
     "adapter": {
         "full": "llmrec.adapters.full:Full",

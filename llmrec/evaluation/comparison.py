@@ -150,6 +150,7 @@ class Comparison:
                 "peak_memory_bytes": result.costs.peak_memory_bytes,
                 "parameters": result.info.parameters,
                 "trainable": result.info.trainable,
+                **result.costs.endpoint(),
             }
             for result in self.results
         ]

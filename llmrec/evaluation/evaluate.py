@@ -155,7 +155,8 @@ def evaluate(
     take_counts()  # what was generated before this exam is not its business
     judge = _judge_ranking if exam.task == "ranking" else _judge_points
     result, seconds = judge(recommender, exam, label, progress)
-    cost = Costs(score_milliseconds_per_user=1000 * seconds / len(exam))
+    usage: dict[str, Any] = getattr(recommender, "endpoint_usage", dict)()
+    cost = Costs(score_milliseconds_per_user=1000 * seconds / len(exam), **usage)
     info = recommender.info
     info = replace(info, details={**info.details, **take_counts()})
     return replace(result, info=info, costs=cost)

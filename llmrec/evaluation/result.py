@@ -24,11 +24,32 @@ class Costs:
         fit_seconds: wall time of `fit`.
         score_milliseconds_per_user: wall time of scoring and ranking, divided by the users.
         peak_memory_bytes: growth of resident (and GPU) memory while fitting and scoring.
+        requests: sent to an endpoint, validation and test together.
+        cached_requests: answered from disk instead.
+        input_tokens: read by the endpoint, those of cached requests included.
+        output_tokens: written by it, likewise.
+        estimated_tokens: whether some of the tokens are estimated from characters, because the
+            endpoint gave no usage.
+        spent: what the sent requests cost, in the currency of the prices; None without prices.
     """
 
     fit_seconds: float = 0.0
     score_milliseconds_per_user: float = 0.0
     peak_memory_bytes: int = 0
+    requests: int = 0
+    cached_requests: int = 0
+    input_tokens: int = 0
+    output_tokens: int = 0
+    estimated_tokens: bool = False
+    spent: float | None = None
+
+    def endpoint(self) -> dict[str, int | float | None]:
+        """Return what was asked of an endpoint; empty for a recommender that asks none."""
+        if not self.requests + self.cached_requests:
+            return {}
+        tokens = ("input_tokens", "output_tokens", "estimated_tokens")
+        names = ("requests", "cached_requests", *tokens, "spent")
+        return {name: getattr(self, name) for name in names}
 
 
 @dataclass(frozen=True, eq=False)

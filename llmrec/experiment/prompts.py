@@ -2,20 +2,26 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
+from llmrec.backbones.chat import likely_tokens
 from llmrec.core.config import build
 from llmrec.core.errors import DataError, UnknownNameError, unknown
-from llmrec.core.types import Dataset, Queries, Split
+from llmrec.core.types import Dataset, Queries, Ragged, Split, Targets
+from llmrec.evaluation.candidates import sampled
 from llmrec.experiment.compose import compose_config, config_folder, options_of_group
 from llmrec.experiment.context import item_titles
 from llmrec.experiment.datasets import load_dataset
 from llmrec.experiment.schema import check_config, complete, recommenders
 from llmrec.prompts.lint import lint
 from llmrec.prompts.records import item_records
+from llmrec.recommenders.hosted import HostedLanguageModel
+
+SHOWN_CANDIDATES = 9
 
 
 def check_prompts(config: Mapping[str, Any], dataset: Dataset) -> None:
@@ -33,7 +39,7 @@ def check_prompts(config: Mapping[str, Any], dataset: Dataset) -> None:
         if prompt.kind != "text":
             continue
         records = records or item_records(dataset)
-        asks = bool(build("head", spec["head"]).judges_candidates)
+        asks = bool(getattr(build("recommender", spec), "asks_about_candidates", False))
         rated = dataset.interactions.rating is not None
         found = lint(prompt, records, rated=rated, asks=asks)
         problems += [f"{label}: prompt {problem}" for problem in found]
@@ -71,7 +77,9 @@ def prompt_text(
     index = dataset.user_index(user)
     queries = _history(known, index)
     asked = None
-    if model._head.judges_candidates:
+    if isinstance(model, HostedLanguageModel):
+        return _conversation(model, split, queries, user, candidate)
+    if model.asks_about_candidates:
         asked = _candidate(split, index, user, candidate)
     elif candidate is not None:
         raise DataError(f"{name} asks about no candidate; leave out --item")
@@ -110,6 +118,32 @@ def composed_prompt(name: str, overrides: Sequence[str] = ()) -> dict[str, Any]:
     if not isinstance(config["model"].get("prompt"), Mapping):
         raise UnknownNameError(f"{name} has no prompt: it is no language model")
     return config
+
+
+def _conversation(
+    model: HostedLanguageModel, split: Split, queries: Queries, user: str, chosen: str | None
+) -> str:
+    """Return the messages that an endpoint would get; nothing is sent."""
+    dataset = split.test
+    candidates = (
+        [] if model.mode == "generate" else [_candidate(split, int(queries.users[0]), user, chosen)]
+    )
+    if model.mode == "rank":
+        targets = Targets(Ragged.from_rows([candidates], np.int64))
+        drawn = sampled(queries, targets, dataset.n_items, n=SHOWN_CANDIDATES).candidates
+        assert drawn is not None
+        candidates = drawn[0].tolist()
+    model.fit(split.train)
+    (body,) = model.requests(queries, np.array([candidates], np.int64))
+    fields = {key: value for key, value in body.items() if key != "messages"}
+    lines = [
+        f"{model.info.weights}, mode {model.mode}, user {user} of {dataset.name} "
+        f"({split.protocol}; history: train and validation); nothing was sent",
+        f"about {likely_tokens(body):,} tokens; {json.dumps(fields)}",
+    ]
+    for message in body["messages"]:
+        lines += ["", f"{message['role']}:", message["content"]]
+    return "\n".join(lines)
 
 
 def _history(known: Dataset, user: int) -> Queries:

@@ -136,6 +136,9 @@ class LanguageModel(BaseRecommender):
             adapter = build("adapter", params.get("adapter", FULL))
         except LlmrecError:
             return found  # reported with its own place by the check of the nested spec
+        if not backbone.provides:
+            what = "has no weights on this machine to train or read; ask it with model=hosted"
+            return [*found, ("backbone", what)]
         found += [("head", what) for what in misfits(backbone, prompt, head, adapter)]
         if params.get("training_history") == "others" and not head.judges_candidates:
             found.append(("training_history", "others is for heads that judge a candidate"))
@@ -145,6 +148,11 @@ class LanguageModel(BaseRecommender):
     def tasks(self) -> frozenset[Task]:
         tasks: frozenset[Task] = self._head.tasks
         return tasks
+
+    @property
+    def asks_about_candidates(self) -> bool:
+        """Whether a prompt asks about one candidate, so that its question is used."""
+        return bool(self._head.judges_candidates)
 
     @property
     def threshold(self) -> float | None:

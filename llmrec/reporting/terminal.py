@@ -25,6 +25,7 @@ from llmrec.reporting.text import (
     RANDOM_INIT,
     STARS_KEY,
     best_values,
+    endpoint_lines,
     gain,
     higher_is_better,
     interval,
@@ -158,6 +159,7 @@ def caption(comparison: Comparison, *, leaks: str = "", left_out: Sequence[str] 
         )
     if any(is_random_init(result) for result in comparison.results):
         lines.append(f"{RANDOM_INIT}: the weights were not pretrained.")
+    lines += endpoint_lines(comparison)
     if leaks:
         lines.append(f"Beware: {leaks}")
     if left_out:

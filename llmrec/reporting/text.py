@@ -191,6 +191,23 @@ def parameters(result: ModelResult) -> str:
     return f"{count(info.parameters)} / {count(info.trainable)}"
 
 
+def endpoint_lines(comparison: Comparison) -> list[str]:
+    """Return one sentence for each row that asked an endpoint: requests, tokens, money."""
+    lines = []
+    for result in comparison.results:
+        costs = result.costs
+        if not costs.endpoint():
+            continue
+        paid = "no prices set" if costs.spent is None else f"{costs.spent:.4g} spent"
+        about = "about " if costs.estimated_tokens else ""
+        lines.append(
+            f"{result.label}: {costs.requests:,} requests sent and {costs.cached_requests:,} "
+            f"answered from disk, {about}{costs.input_tokens:,} tokens read and "
+            f"{costs.output_tokens:,} written, {paid}."
+        )
+    return lines
+
+
 def best_values(comparison: Comparison) -> dict[str, list[float]]:
     """Return by metric its distinct values as shown in tables, best first (undefined ones out)."""
     ordered: dict[str, list[float]] = {}
