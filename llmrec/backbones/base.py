@@ -82,6 +82,8 @@ class TransformerBackbone:
     auto_classes: ClassVar[Mapping[str, str]]
     dropouts: ClassVar[Mapping[str, str]] = {}
     pooling_default: ClassVar[Pooling] = "mean"
+    # Whether it has the layers that adapters such as LoRA and 8-bit weights act on.
+    adaptable: ClassVar[bool] = True
 
     def __init__(
         self,
@@ -320,10 +322,6 @@ class TransformerBackbone:
     def adapted_as(self, model: Any) -> str:
         """Return the name under which adapters look up the layers of a loaded model."""
         return str(inner(model).config.model_type)
-
-    def refuses(self, adapter: Any) -> str | None:  # noqa: ARG002
-        """Return why an adapter cannot act on this backbone, None if it can."""
-        return None
 
     def width(self, model: Any) -> int:
         """Return the size of the hidden states of a loaded model."""

@@ -28,6 +28,7 @@ def embed_texts(
     max_length: int = 128,
     pooling: TextPooling | None = None,
     owners: Sequence[str] | None = None,
+    training: Sequence[str] | None = None,
 ) -> np.ndarray:
     """Return one unit-length vector per text, pooled from a frozen backbone.
 
@@ -44,6 +45,8 @@ def embed_texts(
         pooling: of the token states, instead of that of the backbone.
         owners: (N,) external ids of who wrote the texts, "" for nobody, so that `llmrec forget`
             finds them.
+        training: the texts that a backbone without fixed weights (word vectors) is trained on, by
+            default `texts`.
 
     Returns:
         (N, H) float32.
@@ -56,7 +59,8 @@ def embed_texts(
     asked = [text for text in words if text.strip()]
     how = pooling or encoder.pooling or encoder.pooling_default
     store = _store(encoder, max_length, how)
-    found = _known_or_encoded(store, encoder, asked, max_length, pooling)
+    learned = texts if training is None else training
+    found = _known_or_encoded(store, encoder, asked, max_length, pooling, learned)
     if store is not None and owners is not None:
         who = np.array([str(owner) for owner in owners], object)
         own = np.array([bool(owner) for owner in who], bool) & full[places]
@@ -88,6 +92,7 @@ def _known_or_encoded(
     texts: list[str],
     max_length: int,
     pooling: TextPooling | None,
+    training: Sequence[str],
 ) -> np.ndarray:
     """Return (N, H) vectors of N distinct texts; what was not known is kept."""
     keys = digests(texts)
@@ -100,7 +105,8 @@ def _known_or_encoded(
     missing = np.flatnonzero(~known)
     rows: list[int] = []
     blocks: list[np.ndarray] = []
-    for part, block in _encode(encoder, [texts[i] for i in missing], max_length, pooling):
+    asked = [texts[i] for i in missing]
+    for part, block in _encode(encoder, asked, max_length, pooling, training):
         rows += part
         blocks.append(block)
         if store is not None and len(rows) >= KEPT_AT_ONCE:
@@ -114,7 +120,11 @@ def _known_or_encoded(
 
 
 def _encode(
-    encoder: Any, texts: list[str], max_length: int, pooling: TextPooling | None
+    encoder: Any,
+    texts: list[str],
+    max_length: int,
+    pooling: TextPooling | None,
+    training: Sequence[str],
 ) -> Iterator[tuple[list[int], np.ndarray]]:
     """Yield numbers of texts with their vectors; (0, H) for no text at all.
 
@@ -123,7 +133,7 @@ def _encode(
     """
     import torch
 
-    tokenizer = encoder.tokenizer(texts)
+    tokenizer = encoder.tokenizer(training)
     with torch.random.fork_rng():  # weights that a checkpoint lacks are drawn, and not used here
         model = encoder.load("pooled", tokenizer=tokenizer)
     device = "cuda" if torch.cuda.is_available() else "cpu"

@@ -78,6 +78,8 @@ BUILTINS: dict[str, dict[str, str]] = {
         "t5": "llmrec.backbones.t5:T5",
         "causal": "llmrec.backbones.causal:Causal",
         "api": "llmrec.backbones.api:API",
+        "recurrent": "llmrec.backbones.recurrent:Recurrent",
+        "word_vectors": "llmrec.backbones.word_vectors:WordVectors",
     },
     "adapter": {
         "full": "llmrec.adapters.full:Full",

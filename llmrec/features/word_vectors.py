@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import gzip
 import itertools
-import re
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,12 +12,10 @@ import numpy as np
 
 from llmrec.core.config import construct_check
 from llmrec.core.errors import DataError
-from llmrec.core.extras import require
 from llmrec.core.types import Ragged
+from llmrec.data.word_vectors import read_vectors, train_vectors, words_of
 from llmrec.features.base import Matrix, Pooling, kept, pooled
 from llmrec.features.text import Of, Source, TextFeature, text_problems
-
-WORD = re.compile(r"\w+(?:['’]\w+)*")
 
 
 class WordVectors(TextFeature):
@@ -36,9 +31,7 @@ class WordVectors(TextFeature):
 
     def words_of(self, texts: list[str]) -> list[list[str]]:
         """Return the words of each text."""
-        if self.lowercase:
-            texts = [text.lower() for text in texts]
-        return [WORD.findall(text) for text in texts]
+        return words_of(texts, self.lowercase)
 
     def table(self, words: Counter[str]) -> tuple[Mapping[str, int], np.ndarray]:
         """Return rows of vectors by word, and the (V, D) vectors."""
@@ -148,27 +141,18 @@ class Word2Vec(WordVectors):
         return (*super().learned, "vocabulary", "vectors")
 
     def learn_texts(self, texts: list[str]) -> None:
-        models = require("gensim.models", "features", "word2vec")
-        sentences = self.words_of(texts)
-        if max(Counter(itertools.chain.from_iterable(sentences)).values()) < self.min_count:
-            raise DataError(
-                f"no word occurs {self.min_count} times in {len(texts)} training texts; "
-                "lower min_count"
-            )
-        model = models.Word2Vec(
-            sentences,
-            vector_size=self.embedding_size,
+        words, self.vectors = train_vectors(
+            self.words_of(texts),
+            embedding_size=self.embedding_size,
             window=self.window,
             min_count=self.min_count,
-            sg=int(self.skip_gram),
-            negative=self.n_negatives,
+            skip_gram=self.skip_gram,
+            n_negatives=self.n_negatives,
             epochs=self.epochs,
-            alpha=self.learning_rate,
+            learning_rate=self.learning_rate,
             seed=self.seed,
-            workers=1,
         )
-        self.vocabulary = np.array(model.wv.index_to_key)
-        self.vectors = np.array(model.wv.vectors, np.float32)
+        self.vocabulary = np.array(words)
         self.width = self.embedding_size
 
     def table(self, words: Counter[str]) -> tuple[Mapping[str, int], np.ndarray]:  # noqa: ARG002
@@ -235,58 +219,3 @@ class GloVe(WordVectors):
                 vectors.append(vector)
             self.width = len(vector)
         return found, np.array(vectors, np.float32).reshape(len(found), -1)
-
-
-def read_vectors(path: Path, words: Mapping[str, Any]) -> Iterator[tuple[str, np.ndarray]]:
-    """Yield the words of a file that are asked for, with their vectors.
-
-    The first line fixes how many numbers a line has; one of two whole numbers (count and size,
-    as word2vec and fastText write) is skipped. A word may hold blanks.
-
-    Raises:
-        DataError: that names the file and the line.
-    """
-    size = 0
-    with _opened(path) as file:
-        for number, line in enumerate(file, 1):
-            parts = line.rstrip().split(" ")
-            if number == 1 and len(parts) == 2 and all(part.isdigit() for part in parts):
-                continue
-            if not size:
-                size = len(parts) - 1
-            if len(parts) < 2 or len(parts) <= size:
-                raise DataError(
-                    f"{path}, line {number}: expected a word and {max(size, 1)} numbers, got "
-                    f"{len(parts)} parts; is it a file of word vectors?"
-                )
-            word = " ".join(parts[:-size])
-            try:
-                if word in words:
-                    vector = np.array([float(part) for part in parts[-size:]], np.float32)
-                elif len(parts) - 1 == size:
-                    continue
-                else:
-                    float(parts[-size])
-                    continue
-            except ValueError as error:
-                raise DataError(f"{path}, line {number}: {error}") from error
-            if not np.isfinite(vector).all():
-                raise DataError(f"{path}, line {number}: the vector of {word!r} is not finite")
-            yield word, vector
-    if not size:
-        raise DataError(f"{path} is empty")
-
-
-@contextmanager
-def _opened(path: Path) -> Iterator[Iterator[str]]:
-    try:
-        if path.suffix == ".gz":
-            with gzip.open(path, "rt", encoding="utf-8", newline="\n") as file:
-                yield file
-        else:
-            with path.open(encoding="utf-8", newline="\n") as file:
-                yield file
-    except UnicodeDecodeError as error:
-        raise DataError(f"{path} is not UTF-8 text: {error.reason}") from error
-    except (OSError, EOFError) as error:
-        raise DataError(f"cannot read the word vectors in {path}: {error}") from error

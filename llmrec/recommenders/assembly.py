@@ -100,7 +100,8 @@ def assemble(owner: LanguageModel, train_side: Dataset) -> Assembled:
         tokenizer = tokenizer_of(owner, train_side, catalogue)
     elif prompt.init != "random":
         texts = texts_or_refuse(train_side, prompt.fields, f"prompt items with init={prompt.init}")
-        vectors = embed_texts(prompt.text_encoder, texts)
+        seen = [texts[item] for item in np.flatnonzero(known)]
+        vectors = embed_texts(prompt.text_encoder, texts, training=seen)
     log = train_side.interactions
     if log.rating is not None and len(log):
         stars = np.unique(log.rating)

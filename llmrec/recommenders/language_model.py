@@ -12,17 +12,20 @@ from typing import Any, Literal, Self
 
 import numpy as np
 
+from llmrec.adapters.frozen import Frozen
+from llmrec.adapters.full import Full
 from llmrec.core.config import AdapterSpec, BackboneSpec, HeadSpec, PromptSpec, build, options_of
 from llmrec.core.errors import ConfigError, DataError, LlmrecError, Problem, RunError
 from llmrec.core.extras import require
 from llmrec.core.files import read_json, write_json
 from llmrec.core.memory import tune_allocator
-from llmrec.core.protocols import NO_CONTEXT, FitContext, ModelInfo, Task
+from llmrec.core.protocols import NO_CONTEXT, Family, FitContext, ModelInfo, Task
 from llmrec.core.seeding import derive_seed
 from llmrec.core.types import Dataset, Queries, make_queries
 from llmrec.recommenders.base import BaseRecommender, below
 
 FULL: AdapterSpec = {"name": "full"}
+RANDOM = "random init"
 
 
 class LanguageModel(BaseRecommender):
@@ -36,6 +39,9 @@ class LanguageModel(BaseRecommender):
         prompt: spec of how a history becomes its input.
         head: spec of what is predicted.
         adapter: spec of what trains.
+        role: ``language_model``, or ``baseline``: a sequence model of item ids alone, such as
+            SASRec, judged as what language models have to beat. A baseline sees no text and no
+            pretrained weights.
         epochs: passes over the training examples, at most.
         batch_size: examples per step and device.
         learning_rate: highest learning rate.
@@ -63,6 +69,7 @@ class LanguageModel(BaseRecommender):
         prompt: PromptSpec,
         head: HeadSpec,
         adapter: AdapterSpec = FULL,
+        role: Literal["language_model", "baseline"] = "language_model",
         epochs: int = 20,
         batch_size: int = 16,
         learning_rate: float = 4e-3,
@@ -84,6 +91,7 @@ class LanguageModel(BaseRecommender):
         self.prompt = prompt
         self.head = head
         self.adapter = adapter
+        self.role = role
         self.epochs = epochs
         self.batch_size = batch_size
         self.learning_rate = learning_rate
@@ -142,6 +150,14 @@ class LanguageModel(BaseRecommender):
         found += [("head", what) for what in misfits(backbone, prompt, head, adapter)]
         if params.get("training_history") == "others" and not head.judges_candidates:
             found.append(("training_history", "others is for heads that judge a candidate"))
+        if params.get("role") == "baseline":
+            ids_alone = prompt.kind == "items" and prompt.init == "random"
+            if not ids_alone or backbone.weights != RANDOM:
+                what = (
+                    "a baseline knows item ids alone: it needs prompt=items_no_text and a backbone "
+                    "that starts at random; leave role out to judge it as a language model"
+                )
+                found.append(("role", what))
         return found
 
     @property
@@ -163,7 +179,7 @@ class LanguageModel(BaseRecommender):
     @property
     def info(self) -> ModelInfo:
         return ModelInfo(
-            family="control" if self.is_control else "language_model",
+            family=self.family,
             parameters=self._fitted.get("parameters", 0),
             trainable=self._fitted.get("trainable", 0),
             weights=self.weights,
@@ -174,9 +190,18 @@ class LanguageModel(BaseRecommender):
         )
 
     @property
+    def family(self) -> Family:
+        """What it is in a comparison."""
+        if self.role == "baseline":
+            return "baseline"
+        return "control" if self.is_control else "language_model"
+
+    @property
     def is_control(self) -> bool:
         """Whether no language reaches the model: random item embeddings, or others' texts."""
-        return self._prompt.kind == "items" and self._prompt.init != "text"
+        return (
+            self.role != "baseline" and self._prompt.kind == "items" and self._prompt.init != "text"
+        )
 
     @property
     def twin(self) -> str:
@@ -204,7 +229,9 @@ class LanguageModel(BaseRecommender):
 
     @property
     def weights(self) -> str:
-        """The origin of the weights, as every table quotes it."""
+        """The origin of the weights, as every table quotes it; that of a baseline is ""."""
+        if self.role == "baseline":
+            return ""
         origin: str = self._backbone.weights
         if self._prompt.kind != "items":
             return origin
@@ -308,6 +335,16 @@ def misfits(backbone: Any, prompt: Any, head: Any, adapter: Any) -> list[str]:
             "answers with the words yes or no, but prompt=items has no words; choose prompt=text "
             "or head=classification with target=like"
         ]
+    if prompt.kind == "items" and "sequence" not in backbone.provides:
+        return [
+            f"reads item tokens, but backbone {backbone.architecture} reads words only; choose "
+            "prompt=text, or another backbone with it as prompt.text_encoder"
+        ]
+    if not backbone.adaptable and not isinstance(adapter, (Full, Frozen)):
+        return [
+            f"cannot be used with this adapter: backbone {backbone.architecture} has no attention "
+            "blocks for it to act on; choose adapter=full or adapter=frozen"
+        ]
     misfit = adapter.misfit(backbone.architecture, backbone.direction, needs)
     if misfit is not None:
         return [misfit]
@@ -321,13 +358,14 @@ def misfits(backbone: Any, prompt: Any, head: Any, adapter: Any) -> list[str]:
             "backbone.checkpoint to use as it is (zero-shot)"
         ]
     if needs == "generate":
+        both = "reads in both directions and " if backbone.direction == "bidirectional" else ""
         return [
-            f"needs a backbone that writes, but {backbone.architecture} reads in both directions "
-            "and cannot generate; choose backbone=gpt2 or backbone=t5, or head=classification"
+            f"needs a backbone that writes, but {backbone.architecture} {both}cannot generate; "
+            "choose backbone=gpt2 or backbone=t5, or head=classification"
         ]
     return [
         f"needs {needs}, but this {backbone.architecture} backbone provides only "
-        f"{', '.join(sorted(backbone.provides))}: its checkpoint has no language-model head; "
+        f"{', '.join(sorted(backbone.provides))}: it has no language-model head; "
         "choose backbone=gpt2, bert or t5, or head=classification with target=like"
     ]
 
