@@ -129,6 +129,23 @@ def _parser() -> argparse.ArgumentParser:
         help="titles, rows and next items an untrained checkpoint must complete (100; 0: none)",
     )
     each.add_argument("--output", type=Path, metavar="FILE", help="write it as JSON, too")
+    each = add("write", "fit writers of explanations, descriptions, replies; judge the texts")
+    each.add_argument(
+        "words", nargs="+", metavar="WRITER", help="names, NAME.key=value, and overrides of a run"
+    )
+    each.add_argument(
+        "--kind",
+        choices=["explanation", "description", "reply", "conversation"],
+        default="explanation",
+        help="what is written (explanation: what users wrote of items)",
+    )
+    each.add_argument("--output", type=Path, required=True, metavar="DIR", help="an empty folder")
+    each.add_argument("--max-words", type=_positive, metavar="N", help="cut texts after N words")
+    each.add_argument("--limit", type=_positive, default=1000, help="test texts judged (1000)")
+    each.add_argument("--field", default="description", help="item field that is a description")
+    each.add_argument(
+        "--source", type=Path, metavar="FILE", help="JSON lines, for replies and conversations"
+    )
     each = add("forget", "delete cached data and results of users who ask to be removed")
     each.add_argument("users", nargs="+", metavar="ID", help="external id of a user")
     each.add_argument("--key", type=Path, metavar="FILE", help="their pseudonyms too: privacy.key")
@@ -201,6 +218,20 @@ def _dispatch(options: argparse.Namespace) -> int:
                 memory=options.memory,
                 output=options.output,
                 progress=lambda what: print(f"probing: {what}", file=sys.stderr),
+            )
+        )
+    elif options.command == "write":
+        from llmrec.experiment.writing import write_text_report
+
+        print(
+            write_text_report(
+                options.words,
+                options.output,
+                kind=options.kind,
+                max_words=options.max_words,
+                limit=options.limit,
+                source=options.source,
+                field=options.field,
             )
         )
     elif options.command == "forget":

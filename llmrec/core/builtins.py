@@ -68,6 +68,11 @@ BUILTINS: dict[str, dict[str, str]] = {
         "hosted_language_model": "llmrec.recommenders.hosted:HostedLanguageModel",
         "ensemble": "llmrec.ensembles.ensemble:Ensemble",
     },
+    "writer": {
+        "language_writer": "llmrec.recommenders.language_writer:LanguageWriter",
+        "nearest_review": "llmrec.recommenders.writers:NearestReview",
+        "frequent_sentence": "llmrec.recommenders.writers:FrequentSentence",
+    },
     "backbone": {
         "gpt2": "llmrec.backbones.gpt2:GPT2",
         "bert": "llmrec.backbones.bert:BERT",

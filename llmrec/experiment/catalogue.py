@@ -19,6 +19,7 @@ GROUP_OF = {
     "text_step": "text",
     "split": "split",
     "recommender": "model",
+    "writer": "writer",
     "backbone": "model/backbone",
     "adapter": "model/adapter",
     "head": "model/head",
@@ -74,6 +75,8 @@ def _how(kind: str) -> str:
         return "+filter@filters.LABEL=NAME"
     if kind == "text_step":
         return "+text@text.LABEL=NAME"
+    if kind == "writer":
+        return "llmrec write NAME"
     return f"{GROUP_OF[kind]}=NAME"
 
 

@@ -37,7 +37,6 @@ from llmrec.training.checkpoints import (
     shared_folder,
     trainable_state,
 )
-from llmrec.training.net import Net
 
 Validate = Callable[[], Mapping[str, float]]
 
@@ -294,7 +293,7 @@ _OURS = {
 
 
 def train(
-    net: Net,
+    net: torch.nn.Module,
     lengths: np.ndarray,
     collate: Callable[[Sequence[int]], dict[str, torch.Tensor]],
     options: TrainingOptions,
@@ -356,7 +355,7 @@ def train(
 
 
 def _build_trainer(
-    net: Net,
+    net: torch.nn.Module,
     lengths: np.ndarray,
     collate: Callable[[Sequence[int]], dict[str, torch.Tensor]],
     options: TrainingOptions,

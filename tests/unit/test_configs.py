@@ -55,6 +55,8 @@ def _component(file: str) -> tuple[str, Mapping[str, Any]]:
         base = _model_with(part)
         spec = _composed("experiment=none", f"model={base}", f"{group}={name}", *needed)
         return KIND_OF[group], spec["model"][part]
+    if group == "writer":  # no part of a run: llmrec write reads the file as it is
+        return "writer", read_yaml(FILES[file])
     if group == "filter":
         needed = [option.replace("filter.", "filters.x.") for option in needed]
         composed = _composed("experiment=none", f"+filter@filters.x={name}", *needed)
