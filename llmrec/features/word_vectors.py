@@ -27,7 +27,7 @@ class WordVectors(TextFeature):
 
     pooling: Pooling
     lowercase: bool
-    width: int
+    width: int = 1
 
     def words_of(self, texts: list[str]) -> list[list[str]]:
         """Return the words of each text."""
@@ -218,4 +218,4 @@ class GloVe(WordVectors):
                 found[word] = len(vectors)
                 vectors.append(vector)
             self.width = len(vector)
-        return found, np.array(vectors, np.float32).reshape(len(found), -1)
+        return found, np.array(vectors, np.float32).reshape(len(found), self.width)

@@ -176,7 +176,7 @@ def with_negatives(
 
     Returns:
         (N,) number of the example, (N,) item, (N,) 1.0 for the example's own and 0.0 for a drawn
-        one; a user who had everything gets none.
+        one; a user who had nearly everything gets fewer.
     """
     log, n = train.interactions, train.n_items
     rng = np.random.default_rng(seed)
