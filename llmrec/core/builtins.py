@@ -64,6 +64,7 @@ BUILTINS: dict[str, dict[str, str]] = {
         "ease": "llmrec.recommenders.ease:EASE",
         "implicit_als": "llmrec.recommenders.implicit_als:ImplicitALS",
         "biased_mf": "llmrec.recommenders.biased_mf:BiasedMF",
+        "two_stage": "llmrec.recommenders.two_stage:TwoStage",
         "language_model": "llmrec.recommenders.language_model:LanguageModel",
         "hosted_language_model": "llmrec.recommenders.hosted:HostedLanguageModel",
         "ensemble": "llmrec.ensembles.ensemble:Ensemble",
@@ -102,6 +103,7 @@ BUILTINS: dict[str, dict[str, str]] = {
         "classification": "llmrec.heads.classification:Classification",
         "regression": "llmrec.heads.regression:Regression",
         "generative": "llmrec.heads.generative:Generative",
+        "listwise": "llmrec.heads.listwise:Listwise",
     },
     "prompt": {
         "items": "llmrec.prompts.items:Items",

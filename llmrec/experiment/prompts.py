@@ -50,6 +50,11 @@ def check_prompts(config: Mapping[str, Any], dataset: Dataset) -> None:
         raise DataError(f"{len(problems)} problems in the prompts:\n{lines}")
 
 
+def lists_candidates(head: Any) -> bool:
+    """Return whether a head chooses from a list of candidates in one prompt."""
+    return bool(getattr(head, "lists_candidates", False))
+
+
 def prompt_text(
     name: str, user: str, overrides: Sequence[str] = (), *, candidate: str | None = None
 ) -> str:
@@ -169,6 +174,10 @@ def _words_and_tokens(model: Any, train: Dataset, queries: Queries, asked: int |
     prompt, backbone = model._prompt, model._backbone
     records = item_records(train)
     candidates = None if asked is None else np.array([asked])
+    if candidates is not None and lists_candidates(model._head):  # and the first others
+        size = min(model._head.list_size, len(records))
+        others = [item for item in range(size) if item != asked][: size - 1]
+        candidates = np.sort([*others, asked])[None]
     (text,) = prompt.render(records, queries.histories, queries.ratings, candidates)
     tokenizer = tokenizer_of(model, train, records)
     prefix, suffix = backbone.frame(tokenizer, model._head.needs("text"))

@@ -62,6 +62,11 @@ class Generative:
         return frozenset({"preference", "ranking"})
 
     @property
+    def answers(self) -> list[str]:
+        """The texts whose first tokens are compared; none if a title is written."""
+        return [self.yes, self.no] if self.mode == "yes_no" else []
+
+    @property
     def judges_candidates(self) -> bool:
         """Whether the model reads one candidate at a time."""
         return self.mode == "yes_no"

@@ -43,3 +43,20 @@ class TokenLoss(nn.Module):
     ) -> torch.Tensor:
         """Return the mean over tokens of (N, V) logits and (N,) token ids."""
         return functional.cross_entropy(states, targets)
+
+
+class LetterLoss(nn.Module):
+    """Cross-entropy over the letters of a list."""
+
+    def scores(self, states: torch.Tensor, items: torch.Tensor | None = None) -> torch.Tensor:  # noqa: ARG002
+        """Return the (N, C) logits as they are."""
+        return states
+
+    def loss(
+        self,
+        states: torch.Tensor,
+        targets: torch.Tensor,
+        items: torch.Tensor | None = None,  # noqa: ARG002
+    ) -> torch.Tensor:
+        """Return the mean cross-entropy of (N,) true places among the (N, C) letters."""
+        return functional.cross_entropy(states, targets)

@@ -46,7 +46,7 @@ def lint(
         if not reader.problems and items:
             found += [f"{key}: {problem}" for problem in _fails(prompt, key, items, rated)]
     names = {key: _names(getattr(prompt, key)) for key in ("template", "question")}
-    if asks and "candidate" not in names["question"]:
+    if asks and not {"candidate", "candidates"} & names["question"]:
         found.append("question: it never names the candidate, so all candidates get one answer")
     if "history" not in names["template"] | (names["question"] if asks else set()):
         found.append("template: it never names the history, so all users get one prompt")
@@ -65,6 +65,8 @@ def _fails(
         rows = Ragged.from_rows([list(range(length))])
         ratings = rows.with_values(np.ones(length, np.float32)) if rated else None
         asked = None if key == "template" else np.array([len(items) - 1])
+        if asked is not None and "candidates" in prompt.question_names:
+            asked = asked[None]
         try:
             prompt.render(items, rows, ratings, asked)
         except DataError as error:
@@ -78,14 +80,18 @@ class _Reader:
     def __init__(self, known: Collection[str]) -> None:
         self._known = {*known, "rating"}
         self._candidate = set(known)
-        self._kinds: dict[str, str] = {"history": "items", "candidate": "candidate"}
+        self._kinds: dict[str, str] = {
+            "history": "items",
+            "candidate": "candidate",
+            "candidates": "candidates",
+        }
         self.problems: list[str] = []
 
     def read(self, node: nodes.Node) -> None:
         if isinstance(node, nodes.For):
             kind = self._kind(node.iter)
-            if kind == "items" and isinstance(node.target, nodes.Name):
-                self._kinds[node.target.name] = "item"
+            if kind in ("items", "candidates") and isinstance(node.target, nodes.Name):
+                self._kinds[node.target.name] = "item" if kind == "items" else "lettered"
         elif isinstance(node, nodes.Assign) and isinstance(node.target, nodes.Name):
             kind = self._kind(node.node)
             if kind is not None:
@@ -115,9 +121,11 @@ class _Reader:
 
     def _access(self, owner: Any, name: Any) -> None:
         kind = self._kind(owner)
-        if kind not in ("item", "candidate") or not isinstance(name, str):
+        if kind not in ("item", "candidate", "lettered") or not isinstance(name, str):
             return
-        self._check(name, self._candidate if kind == "candidate" else self._known)
+        lettered = {*self._candidate, "letter"}
+        known = {"candidate": self._candidate, "lettered": lettered}.get(kind, self._known)
+        self._check(name, known)
 
     def _filter(self, node: nodes.Filter) -> None:
         if self._kind(node.node) != "items":

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import string
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar, Literal
 
@@ -17,6 +18,8 @@ TEMPLATE = (
     "{{ '; ' if not loop.last else '.' }}{% endfor %}"
     "{% else %}The user is new.{% endif %}"
 )
+NAMES = ("history", "candidate", "candidates")
+LETTERS = string.ascii_uppercase
 QUESTION = "Will the user like {{ candidate.title }}?"
 
 
@@ -24,13 +27,14 @@ class Text:
     """The history (and a candidate) as a sentence from a Jinja template.
 
     The template sees ``history``: items oldest first, each with the fields of the item file and
-    ``rating`` (None if unknown); the question also sees ``candidate``, an item without a rating.
+    ``rating`` (None if unknown); the question also sees ``candidate``, an item without a rating,
+    or, for a head that chooses from a list, ``candidates``: items with a ``letter`` each.
     A name that the data set lacks is an error. The oldest tokens go first when a prompt is too
     long; how many prompts were cut is reported with the model.
 
     Args:
         template: what the model reads of the history.
-        question: added, after a blank, for heads that judge one candidate.
+        question: added, after a blank, for heads that judge a candidate or choose from a list.
         history_length: latest items of the history that the template sees.
         max_length: longest prompt in tokens.
     """
@@ -65,8 +69,11 @@ class Text:
         for key, least in (("history_length", 0), ("max_length", 1)):
             if params.get(key, least) < least:
                 found.append((key, f"must be at least {least}"))
-        if not found and "candidate" in _names(params.get("template", TEMPLATE)):
+        asked = {"candidate", "candidates"}
+        if not found and asked & _names(params.get("template", TEMPLATE)):
             found.append(("template", "names the candidate; only the question may"))
+        if not found and asked <= _names(params.get("question", QUESTION)):
+            found.append(("question", "names candidate and candidates; a head asks about one kind"))
         return found
 
     def render(
@@ -82,7 +89,8 @@ class Text:
             items: fields of every item of the catalogue, by item id.
             histories: N rows of item ids, oldest first.
             ratings: their ratings, same rows, or None.
-            candidates: (N,) item ids the question is about, or None for no question.
+            candidates: (N,) item ids the question is about, (N, C) for a list of candidates each
+                (−1 for an empty place), or None for no question.
 
         Raises:
             DataError: if a template names a field that the items lack, or fails otherwise.
@@ -92,7 +100,7 @@ class Text:
         for row, history in enumerate(shown):
             text = self.render_history(history)
             if candidates is not None:
-                question = self.render_question(history, items[int(candidates[row])])
+                question = self._question(history, items, candidates[row])
                 text = f"{text} {question}"
             prompts.append(text)
         return prompts
@@ -119,6 +127,22 @@ class Text:
     ) -> str:
         """Return the question about one candidate; it follows the history after a blank."""
         return _filled(self._render_question, history=history, candidate=candidate)
+
+    def _question(
+        self, history: Sequence[Mapping[str, Any]], items: Sequence[Mapping[str, str]], asked: Any
+    ) -> str:
+        if not np.ndim(asked):
+            return self.render_question(history, items[int(asked)])
+        listed = [items[item] for item in asked.tolist() if item >= 0]
+        lettered = [
+            {**item, "letter": letter} for item, letter in zip(listed, LETTERS, strict=False)
+        ]
+        return _filled(self._render_question, history=history, candidates=lettered)
+
+    @property
+    def question_names(self) -> set[str]:
+        """What the question reads: of ``history``, ``candidate`` and ``candidates``."""
+        return _names(self.question)
 
     @property
     def question_reads_history(self) -> bool:
@@ -160,8 +184,10 @@ def _filled(template: Any, **values: Any) -> str:
     try:
         return str(template.render(**values))
     except Exception as error:  # whatever an expression of the template may do
-        shown = values.get("candidate") or (values["history"] or [{}])[0]
-        fields = ", ".join(key for key in shown if key != "rating") or "none"
+        shown = (
+            values.get("candidate") or (values["history"] or values.get("candidates") or [{}])[0]
+        )
+        fields = ", ".join(key for key in shown if key not in ("rating", "letter")) or "none"
         raise DataError(
             f"the prompt template cannot be filled: {error}; fields of an item: {fields}"
         ) from error
@@ -171,11 +197,11 @@ def _template_problems(template: str) -> list[str]:
     from jinja2 import TemplateSyntaxError
 
     try:
-        strange = _names(template) - {"history", "candidate"}
+        strange = _names(template) - set(NAMES)
     except TemplateSyntaxError as error:
         return [f"not a valid Jinja template: {error.message} (line {error.lineno})"]
     return [
-        f'unknown name "{name}"; allowed: history, candidate{_hint(name)}'
+        f'unknown name "{name}"; allowed: {", ".join(NAMES)}{_hint(name)}'
         for name in sorted(strange)
     ]
 

@@ -31,7 +31,14 @@ from llmrec.metrics.ranking import NDCG
 from llmrec.metrics.rating import RMSE
 from llmrec.prompts.item_tokens import ItemTokens
 from llmrec.prompts.records import item_records
-from llmrec.recommenders.identifiers import closed, first_token, tokenised_identifiers
+from llmrec.recommenders.identifiers import answer_tokens, closed, tokenised_identifiers
+from llmrec.recommenders.listwise import METRIC as LIST_METRIC
+from llmrec.recommenders.listwise import (
+    list_batches,
+    lists_candidates,
+    validated_lists,
+    validation_lists,
+)
 from llmrec.recommenders.scoring import score
 from llmrec.recommenders.simple import likes_of
 from llmrec.training.batches import Batch, ItemBatches, TextBatches
@@ -45,7 +52,7 @@ from llmrec.training.examples import Examples, others, positions, windows
 from llmrec.training.net import Net
 from llmrec.training.packed import PackedCollator, chunks
 from llmrec.training.statistics import blank, shapes_of, training_statistics
-from llmrec.training.trainer import Fitted, TrainingOptions, train
+from llmrec.training.trainer import Fitted, TrainingOptions, Validate, train
 
 if TYPE_CHECKING:
     from llmrec.recommenders.language_model import LanguageModel
@@ -179,12 +186,7 @@ def _put_together(
             )
         batches = TextBatches(prompt, tokenizer, catalogue, backbone.frame(tokenizer, needs))
     if needs == "token_logits":
-        answers = torch.tensor([first_token(tokenizer, text) for text in (head.yes, head.no)])
-        if answers[0] == answers[1]:
-            raise ComponentError(
-                f'head.yes "{head.yes}" and head.no "{head.no}" begin with the same token of this '
-                "tokenizer; choose other words"
-            )
+        answers = torch.tensor(answer_tokens(tokenizer, head)[: len(catalogue)])
     if needs == "generate":
         identifiers = tokenised_identifiers(tokenizer, catalogue, head)
         trie = IdentifierTrie(identifiers, tokenizer.eos_token_id)
@@ -206,6 +208,8 @@ def fit_assembled(
     assembled: Assembled = owner._model
     judged = owner.validation(train_side, valid)
     metric, higher = validation_metric(owner.tasks)
+    if lists_candidates(assembled.head):
+        metric, higher = LIST_METRIC, True
     options = TrainingOptions(
         epochs=owner.epochs,
         batch_size=owner.batch_size,
@@ -225,8 +229,12 @@ def fit_assembled(
     lengths, collate = training_batches(owner, assembled, train_side)
     # Of the training prompts: later ones, of validation and test, do not count.
     n_cut = assembled.batches.n_cut if isinstance(assembled.batches, TextBatches) else None
-    validate = None
-    if judged is not None:
+    validate: Validate | None = None
+    if judged is not None and lists_candidates(assembled.head):
+        lists = validation_lists(owner, assembled, *judged, train_side)
+        size = owner.score_batch_size
+        validate = partial(validated_lists, assembled, judged[0], lists, size)
+    elif judged is not None:
         validate = partial(validated, assembled, *judged, metric, owner.score_batch_size)
     parameters, trainable = assembled.net.parameter_counts()
     if not trainable:  # a pretrained language model used as it is
@@ -254,6 +262,8 @@ def training_batches(
 ) -> tuple[np.ndarray, Callable[[Sequence[int]], Batch]]:
     """Return the lengths of the training examples and the function that makes a batch of some."""
     head, batches, prompt = assembled.head, assembled.batches, owner._prompt
+    if lists_candidates(head):
+        return list_batches(owner, assembled, train_side)
     if assembled.net.needs == "sequence":
         assert assembled.net.tokens is not None
         examples = windows(train_side, prompt.max_length + 1)
@@ -449,9 +459,11 @@ def tokenizer_of(owner: LanguageModel, train_side: Dataset, records: list[dict[s
     users = np.flatnonzero(train_side.histories.lengths)[:100]
     shown = train_side.histories.take(users)
     asked = shown.values[shown.offsets[1:] - 1]
+    head = owner._head
+    if lists_candidates(head):
+        asked = np.tile(asked[: head.list_size], (len(shown), 1))
     prompts: list[str] = owner._prompt.render(records, shown, None, asked)
-    answers = [getattr(owner._head, name, "") for name in ("yes", "no")]
-    return owner._backbone.tokenizer([*seen, *prompts, *answers])
+    return owner._backbone.tokenizer([*seen, *prompts, *getattr(head, "answers", [])])
 
 
 @contextlib.contextmanager

@@ -49,3 +49,20 @@ def first_token(tokenizer: Any, text: str) -> int:
     if not ids or ids[0] == tokenizer.unk_token_id:
         raise ComponentError(f'the tokenizer has no token for the answer "{text}"')
     return int(ids[0])
+
+
+def answer_tokens(tokenizer: Any, head: Any) -> list[int]:
+    """Return the token ids of the answers that a head compares.
+
+    Raises:
+        ComponentError: if two answers begin with the same token.
+    """
+    tokens = [first_token(tokenizer, text) for text in head.answers]
+    for place, token in enumerate(tokens):
+        other = tokens.index(token)
+        if other != place:
+            raise ComponentError(
+                f'the answers "{head.answers[other]}" and "{head.answers[place]}" begin with the '
+                "same token of this tokenizer; choose other words"
+            )
+    return tokens

@@ -6,7 +6,7 @@ import contextlib
 import hashlib
 import importlib
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, Self
 
@@ -116,6 +116,7 @@ class LanguageModel(BaseRecommender):
         self._head = build("head", head)
         self._adapter = build("adapter", adapter)
         self._model: Any = None
+        self.candidates: Callable[[Queries], np.ndarray] | None = None
         self._fitted: dict[str, Any] = {}
 
     @classmethod
@@ -167,8 +168,8 @@ class LanguageModel(BaseRecommender):
 
     @property
     def asks_about_candidates(self) -> bool:
-        """Whether a prompt asks about one candidate, so that its question is used."""
-        return bool(self._head.judges_candidates)
+        """Whether a prompt asks about candidates, so that its question is used."""
+        return bool(self._head.judges_candidates) or self.lists_candidates
 
     @property
     def threshold(self) -> float | None:
@@ -274,6 +275,25 @@ class LanguageModel(BaseRecommender):
         self._fitted = fit_assembled(self, train, valid, context)
         return self
 
+    @property
+    def lists_candidates(self) -> bool:
+        """Whether it reads lists of candidates, and so can learn from lists of a retriever."""
+        return bool(getattr(self._head, "lists_candidates", False))
+
+    def learn_from(self, candidates: Callable[[Queries], np.ndarray]) -> None:
+        """Take the other items of training lists from a retriever; call it before `fit`.
+
+        Args:
+            candidates: returns (B, K) item ids of B queries, −1 where there are no more.
+
+        Raises:
+            ConfigError: if this model reads no lists.
+        """
+        if not self.lists_candidates:
+            what = "only head=listwise learns from lists of candidates"
+            raise ConfigError([Problem("head", what)])
+        self.candidates = candidates
+
     def score_all(self, queries: Queries) -> np.ndarray:
         return self.score(queries)
 
@@ -329,6 +349,19 @@ def misfits(backbone: Any, prompt: Any, head: Any, adapter: Any) -> list[str]:
         return [
             "generates titles token by token, but prompt=items gives each item one token, so that "
             "generating is next-item classification; choose prompt=text or head=classification"
+        ]
+    lists = getattr(head, "lists_candidates", False)
+    if prompt.kind == "items" and lists:
+        return ["lists candidates in words, but prompt=items has no words; choose prompt=text_list"]
+    if prompt.kind == "text" and lists and "candidates" not in prompt.question_names:
+        return [
+            "chooses from a list, but prompt.question does not name `candidates`; choose "
+            "prompt=text_list"
+        ]
+    if prompt.kind == "text" and head.judges_candidates and "candidates" in prompt.question_names:
+        return [
+            "judges one candidate, but prompt.question names `candidates`; choose prompt=text or "
+            "head=listwise"
         ]
     if prompt.kind == "items" and needs == "token_logits":
         return [

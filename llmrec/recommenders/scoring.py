@@ -11,6 +11,7 @@ import torch
 from llmrec.core.types import Queries, Ragged
 from llmrec.recommenders.decoding import decoded, rows_at_once
 from llmrec.recommenders.judging import beside, judge_packed
+from llmrec.recommenders.listwise import lists_candidates, score_lists
 from llmrec.recommenders.shared_history import SHARE_FROM, can_share, item_states, prompt_states
 from llmrec.training.batches import Batch, ItemBatches, TextBatches, pad_tokens
 from llmrec.training.net import Net
@@ -35,9 +36,12 @@ def score(
         batch_size: prompts in the model at once.
     """
     assembled.net.eval()
-    if assembled.head.judges_candidates:
+    listed = lists_candidates(assembled.head)
+    if listed or assembled.head.judges_candidates:
         if items is None:
             items = np.broadcast_to(np.arange(assembled.n_items), (len(queries), assembled.n_items))
+        if listed:
+            return score_lists(assembled, queries, items, batch_size)
         if assembled.net.packs:
             return judge_packed(assembled, queries, items)
         return _judge(assembled, queries, items, batch_size)
