@@ -186,7 +186,8 @@ def _put_together(
             )
         batches = TextBatches(prompt, tokenizer, catalogue, backbone.frame(tokenizer, needs))
     if needs == "token_logits":
-        answers = torch.tensor(answer_tokens(tokenizer, head)[: len(catalogue)])
+        known = answer_tokens(tokenizer, head)
+        answers = torch.tensor(known[: len(catalogue)] if lists_candidates(head) else known)
     if needs == "generate":
         identifiers = tokenised_identifiers(tokenizer, catalogue, head)
         trie = IdentifierTrie(identifiers, tokenizer.eos_token_id)

@@ -111,3 +111,10 @@ def test_all_problems_of_all_prompts_before_the_split(config, tmp_path: Path) ->
     assert 'one: prompt template: unknown field of an item "plot"' in str(raised.value)
     assert "two: prompt template: it never names the history" in str(raised.value)
     assert not (tmp_path / "run").exists()
+
+
+def test_the_prompts_of_both_stages_are_checked() -> None:
+    ranker = {"name": "language_model", "prompt": {"name": "text"}}
+    two = {"name": "two_stage", "retriever": {"name": "ease"}, "ranker": ranker}
+    config = {"models": {"plain": {"name": "ease"}, "two": two}}
+    assert prompted(config) == {"two.ranker": ranker}
