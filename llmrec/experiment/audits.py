@@ -11,7 +11,7 @@ from llmrec.core.types import Split, make_queries
 from llmrec.data.audit import Finding, RenderedPrompts, audit, errors, findings_text
 from llmrec.experiment.compose import compose_config
 from llmrec.experiment.datasets import load_dataset
-from llmrec.experiment.prompts import check_prompts
+from llmrec.experiment.prompts import check_prompts, prompted
 from llmrec.experiment.schema import check_config, complete, recommenders
 from llmrec.prompts.records import item_records
 
@@ -45,11 +45,10 @@ def rendered_prompts(config: Mapping[str, Any], split: Split) -> list[RenderedPr
         DataError: if a template names a field that the items lack.
     """
     templates: dict[str, Any] = {}
-    for label, spec in recommenders(config).items():
-        if isinstance(spec.get("prompt"), Mapping):
-            prompt = build("prompt", spec["prompt"])
-            if prompt.kind == "text":
-                templates[label] = prompt
+    for label, spec in prompted(config).items():
+        prompt = build("prompt", spec["prompt"])
+        if prompt.kind == "text":
+            templates[label] = prompt
     if not templates:
         return []
     queries, targets = make_queries(split.train.union(split.valid), split.test)

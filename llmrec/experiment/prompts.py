@@ -32,9 +32,7 @@ def check_prompts(config: Mapping[str, Any], dataset: Dataset) -> None:
     """
     problems = []
     records: list[dict[str, str]] = []
-    for label, spec in recommenders(config).items():
-        if not isinstance(spec.get("prompt"), Mapping):
-            continue
+    for label, spec in prompted(config).items():
         prompt = build("prompt", spec["prompt"])
         if prompt.kind != "text":
             continue
@@ -50,9 +48,15 @@ def check_prompts(config: Mapping[str, Any], dataset: Dataset) -> None:
         raise DataError(f"{len(problems)} problems in the prompts:\n{lines}")
 
 
-def lists_candidates(head: Any) -> bool:
-    """Return whether a head chooses from a list of candidates in one prompt."""
-    return bool(getattr(head, "lists_candidates", False))
+def prompted(config: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:
+    """Return the specs of a run that have a prompt, those inside a two-stage one included."""
+    found = {}
+    for label, spec in recommenders(config).items():
+        stages = {f"{label}.{key}": spec.get(key) for key in ("retriever", "ranker")}
+        for name, each in {label: spec, **stages}.items():
+            if isinstance(each, Mapping) and isinstance(each.get("prompt"), Mapping):
+                found[name] = each
+    return found
 
 
 def prompt_text(
@@ -174,7 +178,7 @@ def _words_and_tokens(model: Any, train: Dataset, queries: Queries, asked: int |
     prompt, backbone = model._prompt, model._backbone
     records = item_records(train)
     candidates = None if asked is None else np.array([asked])
-    if candidates is not None and lists_candidates(model._head):  # and the first others
+    if candidates is not None and model.lists_candidates:  # and the first others
         size = min(model._head.list_size, len(records))
         others = [item for item in range(size) if item != asked][: size - 1]
         candidates = np.sort([*others, asked])[None]

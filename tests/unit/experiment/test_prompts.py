@@ -11,7 +11,7 @@ from llmrec.cli import main
 from llmrec.core.errors import ConfigError, DataError, UnknownNameError
 from llmrec.data.splits import LeaveOneOut
 from llmrec.data.synthetic import Synthetic
-from llmrec.experiment.prompts import composed_prompt, prompt_text
+from llmrec.experiment.prompts import composed_prompt, prompt_text, prompted
 from llmrec.experiment.run import run
 
 pytest.importorskip("transformers")
