@@ -439,6 +439,25 @@ def load_assembled(owner: LanguageModel, folder: Path) -> Assembled:
     return assembled
 
 
+def for_inference(assembled: Assembled, arithmetic: str) -> Assembled:
+    """Return what scores: the model itself, or one whose backbone multiplies in 8 bits.
+
+    Both share the head, the item tokens and the counts; the model in 32 bits is what is stored.
+
+    Args:
+        assembled: a fitted or loaded language model.
+        arithmetic: ``fp32`` or ``int8``.
+    """
+    if arithmetic == "fp32":
+        return assembled
+    from llmrec.adapters.fast_int8 import fast_int8
+
+    net = assembled.net
+    model = fast_int8(net.model, net.backbone.architecture)
+    fast = Net(net.backbone, model, net.head, net.tokens, net.needs, net.answers)
+    return replace(assembled, net=fast.eval())
+
+
 def _below(parts: dict[str, torch.Tensor], prefix: str) -> dict[str, torch.Tensor]:
     return {k.removeprefix(prefix): v for k, v in parts.items() if k.startswith(prefix)}
 

@@ -15,7 +15,14 @@ import numpy as np
 from llmrec.adapters.frozen import Frozen
 from llmrec.adapters.full import Full
 from llmrec.core.config import AdapterSpec, BackboneSpec, HeadSpec, PromptSpec, build, options_of
-from llmrec.core.errors import ConfigError, DataError, LlmrecError, Problem, RunError
+from llmrec.core.errors import (
+    ComponentError,
+    ConfigError,
+    DataError,
+    LlmrecError,
+    Problem,
+    RunError,
+)
 from llmrec.core.extras import require
 from llmrec.core.files import read_json, write_json
 from llmrec.core.memory import tune_allocator
@@ -58,6 +65,8 @@ class LanguageModel(BaseRecommender):
             ignore time.
         validation_queries: at most this many users are validated after each epoch; null for all.
         score_batch_size: rows scored at once.
+        inference: arithmetic of scoring; int8 is faster on a CPU, and not for GPUs. Training and
+            the validation within it stay in 32 bits.
         trainer_arguments: anything else of transformers' TrainingArguments.
         seed: of weights, batches, dropout and masks.
     """
@@ -84,6 +93,7 @@ class LanguageModel(BaseRecommender):
         training_history: Literal["past", "others"] = "past",
         validation_queries: int | None = 5000,
         score_batch_size: int = 256,
+        inference: Literal["fp32", "int8"] = "fp32",
         trainer_arguments: Mapping[str, Any] | None = None,
         seed: int = 0,
     ) -> None:
@@ -106,6 +116,7 @@ class LanguageModel(BaseRecommender):
         self.training_history = training_history
         self.validation_queries = validation_queries
         self.score_batch_size = score_batch_size
+        self.inference = inference
         self.trainer_arguments = trainer_arguments
         self.seed = seed
         problems = [Problem(key, what) for key, what in self.check_options(vars(self))]
@@ -117,6 +128,7 @@ class LanguageModel(BaseRecommender):
         self._adapter = build("adapter", adapter)
         self._model: Any = None
         self.candidates: Callable[[Queries], np.ndarray] | None = None
+        self._scorer: Any = None  # the same, or its copy in 8 bits
         self._fitted: dict[str, Any] = {}
 
     @classmethod
@@ -159,6 +171,14 @@ class LanguageModel(BaseRecommender):
                     "that starts at random; leave role out to judge it as a language model"
                 )
                 found.append(("role", what))
+        if params.get("inference") == "int8" and adapter.quantizes:
+            found.append(
+                (
+                    "inference",
+                    "int8 is for weights in 32 bits, and this adapter loads fewer; "
+                    "leave inference=fp32, or choose an adapter that does not quantize",
+                )
+            )
         return found
 
     @property
@@ -187,6 +207,7 @@ class LanguageModel(BaseRecommender):
             details={
                 **{k: v for k, v in self._fitted.items() if k not in ("parameters", "trainable")},
                 "twin": self.twin,
+                "inference": self.inference,
             },
         )
 
@@ -269,10 +290,12 @@ class LanguageModel(BaseRecommender):
     ) -> Self:
         self.warm_up()
         tune_allocator()
-        from llmrec.recommenders.assembly import assemble, fit_assembled
+        from llmrec.recommenders.assembly import assemble, fit_assembled, for_inference
 
+        self.refuse_gpu()
         self._model = assemble(self, train)
         self._fitted = fit_assembled(self, train, valid, context)
+        self._scorer = for_inference(self._model, self.inference)
         return self
 
     @property
@@ -293,6 +316,19 @@ class LanguageModel(BaseRecommender):
             what = "only head=listwise learns from lists of candidates"
             raise ConfigError([Problem("head", what)])
         self.candidates = candidates
+    def refuse_gpu(self) -> None:
+        """Check that there is no GPU if scores shall come from 8-bit products of the CPU.
+
+        Raises:
+            ComponentError: if there is one.
+        """
+        torch = require("torch", "lm", "a language model")
+        if self.inference == "int8" and torch.cuda.is_available():
+            raise ComponentError(
+                "inference=int8 is arithmetic of the CPU, and this machine would use its GPU; set "
+                "inference=fp32 (adapter=int8 and nf4 save memory there), or hide the GPU: "
+                "CUDA_VISIBLE_DEVICES="
+            )
 
     def score_all(self, queries: Queries) -> np.ndarray:
         return self.score(queries)
@@ -305,7 +341,7 @@ class LanguageModel(BaseRecommender):
         self.require_fitted()
         from llmrec.recommenders.scoring import score
 
-        return score(self._model, queries, items, self.score_batch_size)
+        return score(self._scorer, queries, items, self.score_batch_size)
 
     def save_state(self, folder: Path) -> None:
         from llmrec.recommenders.assembly import save_assembled
@@ -314,11 +350,13 @@ class LanguageModel(BaseRecommender):
         save_assembled(self, folder)
 
     def load_state(self, folder: Path) -> None:
-        from llmrec.recommenders.assembly import load_assembled
+        from llmrec.recommenders.assembly import for_inference, load_assembled
 
+        self.refuse_gpu()
         self._fitted = read_json(folder / "fitted.json")
         self._backbone.commit = self._fitted.get("checkpoint_commit")
         self._model = load_assembled(self, folder)
+        self._scorer = for_inference(self._model, self.inference)
 
     def validation(self, train: Dataset, valid: Dataset | None) -> tuple[Queries, Any] | None:
         """Return validation queries and targets (a fixed sample of many), None without any."""
