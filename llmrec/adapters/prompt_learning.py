@@ -72,6 +72,9 @@ class PromptTuning(VirtualTokens):
             num_virtual_tokens=self.n_tokens,
             num_transformer_submodules=1,  # of an encoder-decoder: the encoder
             token_dim=table.shape[1],
+            # Not used by prompts, but peft asks, and does not find them in every config.
+            num_layers=1,
+            num_attention_heads=1,
         )
         start = _some_embeddings(table, self.n_tokens)
         wrapped = _hooked_prompts(_with_config(module, config))
