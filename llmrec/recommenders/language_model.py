@@ -316,6 +316,7 @@ class LanguageModel(BaseRecommender):
             what = "only head=listwise learns from lists of candidates"
             raise ConfigError([Problem("head", what)])
         self.candidates = candidates
+
     def refuse_gpu(self) -> None:
         """Check that there is no GPU if scores shall come from 8-bit products of the CPU.
 
