@@ -56,6 +56,7 @@ BUILTINS: dict[str, dict[str, str]] = {
         "random": "llmrec.recommenders.simple:Random",
         "popularity": "llmrec.recommenders.simple:Popularity",
         "bias": "llmrec.recommenders.simple:Bias",
+        "majority": "llmrec.recommenders.majority:Majority",
         "markov_knn": "llmrec.recommenders.markov_knn:MarkovKNN",
         "item_knn": "llmrec.recommenders.knn:ItemKNN",
         "user_knn": "llmrec.recommenders.knn:UserKNN",
@@ -139,6 +140,8 @@ BUILTINS: dict[str, dict[str, str]] = {
         "f1": "llmrec.metrics.preference:F1",
         "roc_auc": "llmrec.metrics.preference:ROCAUC",
         "log_loss": "llmrec.metrics.preference:LogLoss",
+        "class_accuracy": "llmrec.metrics.classes:ClassAccuracy",
+        "macro_f1": "llmrec.metrics.classes:MacroF1",
     },
     "tracker": {
         "none": "llmrec.experiment.tracking:NoTracker",

@@ -14,7 +14,7 @@ import numpy as np
 
 from llmrec.core.types import Dataset, Queries, Ragged, Split
 
-Task = Literal["ranking", "rating", "preference", "generation"]
+Task = Literal["ranking", "rating", "preference", "classes", "generation"]
 Family = Literal["baseline", "language_model", "control", "ensemble"]
 
 
@@ -129,7 +129,7 @@ class Recommender(Protocol):
         """The tasks that the scores serve, as configured.
 
         For *ranking* any scale will do; for *rating* scores are ratings; for *preference* they
-        are the log-odds of a like.
+        are the log-odds of a like; for *classes* each is the class, by its number in the data.
         """
         ...
 
@@ -271,7 +271,7 @@ class CatalogueMetric(Protocol):
 class PointwiseMetric(Protocol):
     """Compares a prediction with a number or a like, row by row."""
 
-    family: ClassVar[Literal["rating", "preference"]]
+    family: ClassVar[Literal["rating", "preference", "classes"]]
     higher_is_better: ClassVar[bool]
 
     def overall(self, truth: np.ndarray, predicted: np.ndarray) -> float:

@@ -24,13 +24,17 @@ Catalogue = Literal["interactions", "items"]
 
 @dataclass(frozen=True)
 class Columns:
-    """Names of the columns of a log; None where it has no such thing."""
+    """Names of the columns of a log; None where it has no such thing.
+
+    `classes` are the labels that the rating column holds in place of numbers, in order.
+    """
 
     user: str
     item: str
     rating: str | None = None
     timestamp: str | None = None
     text: str | None = None
+    classes: Sequence[str] | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -131,7 +135,7 @@ def _interactions(
     whole = Interactions(
         user,
         item,
-        None if columns.rating is None else ratings(log, columns.rating),
+        None if columns.rating is None else ratings(log, columns.rating, columns.classes),
         None if when is None else when.seconds,
         None if columns.text is None else strings(log.column(columns.text)),
     )

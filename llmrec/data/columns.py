@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
@@ -104,13 +105,27 @@ def codes(table: Table, name: str, ids: pl.Series, known_from: str) -> np.ndarra
     return numbers.to_numpy().astype(np.int32)
 
 
-def ratings(table: Table, name: str) -> np.ndarray:
-    """Return a column of numbers as (N,) float32.
+def ratings(table: Table, name: str, classes: Sequence[str] | None = None) -> np.ndarray:
+    """Return a column of numbers, or of labels as their numbers, as (N,) float32.
+
+    Args:
+        table: the rows.
+        name: the column.
+        classes: the labels in order, None if the column holds numbers.
 
     Raises:
-        DataError: for a missing, non-numeric, NaN or infinite one.
+        DataError: for a missing, non-numeric, NaN or infinite one, or an unknown label.
     """
     text = table.column(name)
+    if classes is not None:
+        words = text.cast(pl.String).str.strip_chars()
+        _refuse(table, name, _empty(words), "is missing")
+        codes = words.replace_strict(
+            list(classes), list(range(len(classes))), default=None, return_dtype=pl.Int64
+        )
+        allowed = f"is none of the classes {', '.join(classes)}"
+        _refuse(table, name, codes.is_null().to_numpy(), allowed)
+        return codes.to_numpy().astype(np.float32)
     if text.dtype == pl.String:
         text = text.str.strip_chars()
     elif not (text.dtype.is_numeric() or text.dtype == pl.Boolean):

@@ -32,6 +32,8 @@ class DelimitedFiles:
         user: column of the user's id in `interactions`.
         item: column of the item's id in `interactions`.
         rating: column of a number, if there is one.
+        classes: labels in the column `rating`, in order, where it holds words instead of numbers
+            (``[view, cart, buy]``): a rating is then the number of its label, from 0.
         timestamp: column of the time, if there is one: seconds, milliseconds (micro-,
             nanoseconds) since 1970, told by their size, or ISO 8601. Without it the rows must be
             in the order of events.
@@ -61,6 +63,7 @@ class DelimitedFiles:
         user: str = "user",
         item: str = "item",
         rating: str | None = None,
+        classes: Sequence[str] | None = None,
         timestamp: str | None = None,
         text: str | None = None,
         item_id: str = "item",
@@ -81,6 +84,7 @@ class DelimitedFiles:
         self.user = user
         self.item = item
         self.rating = rating
+        self.classes = classes
         self.timestamp = timestamp
         self.text = text
         self.item_id = item_id
@@ -120,6 +124,11 @@ class DelimitedFiles:
             codecs.lookup(params.get("encoding", "utf-8"))
         except LookupError:
             problems.append(("encoding", f"unknown encoding {params['encoding']!r}"))
+        classes = params.get("classes")
+        if classes is not None and params.get("rating") is None:
+            problems.append(("classes", "are labels of the column rating, which is null"))
+        if classes is not None and len(set(classes)) < max(2, len(classes)):
+            problems.append(("classes", "name at least two labels, each once"))
         if params.get("catalogue") == "items" and params.get("items") is None:
             problems.append(("catalogue", "the catalogue of an item file needs items=FILE"))
         return problems
@@ -144,7 +153,7 @@ class DelimitedFiles:
         return assemble(
             self.label or stem(self.interactions),
             log,
-            Columns(self.user, self.item, self.rating, self.timestamp, self.text),
+            Columns(self.user, self.item, self.rating, self.timestamp, self.text, self.classes),
             items=about(item_table, self.item_id, self.item_fields),
             users=about(user_table, self.user_id, self.user_fields),
             catalogue=self.catalogue,

@@ -10,12 +10,13 @@ from llmrec.core import config
 from llmrec.core.errors import ConfigError, Problem
 from llmrec.metrics import names
 
-JudgedTask = Literal["ranking", "rating", "preference"]
+JudgedTask = Literal["ranking", "rating", "preference", "classes"]
 
 FAMILIES: dict[str, tuple[str, ...]] = {
     "ranking": ("ranking", "catalogue"),
     "rating": ("rating",),
     "preference": ("preference",),
+    "classes": ("classes",),
 }
 
 
@@ -40,7 +41,7 @@ class EvaluationOptions:
     """How the recommenders of a run are judged.
 
     Attributes:
-        task: ranking, rating or preference.
+        task: ranking, rating, preference or classes.
         metrics: names in table order; the first orders the table and is the one tested.
         candidates: ranking only: what held-out items compete with.
         batch_size: users scored at once; the numbers do not depend on it.

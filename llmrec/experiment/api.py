@@ -19,6 +19,7 @@ DEFAULT_METRICS: dict[JudgedTask, tuple[str, ...]] = {
     "ranking": ("ndcg@10", "hr@10", "mrr@10", "recall@20", "coverage@10"),
     "rating": ("rmse", "mae"),
     "preference": ("roc_auc", "log_loss", "accuracy", "f1"),
+    "classes": ("macro_f1", "class_accuracy"),
 }
 
 

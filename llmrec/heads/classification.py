@@ -1,4 +1,4 @@
-"""Classification: the next item over the catalogue, or like / dislike of one candidate."""
+"""Classification: the next item over the catalogue, or the class of one candidate."""
 
 from __future__ import annotations
 
@@ -6,17 +6,22 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
 from llmrec.core.config import BackboneSpec, build
+from llmrec.core.errors import ComponentError
 from llmrec.core.extras import require
 from llmrec.core.protocols import Task
 from llmrec.heads.options import out_of_range, unread
 
-Target = Literal["next_item", "like"]
-Loss = Literal["cross_entropy", "sampled_softmax", "gbce", "bce", "bpr", "contrastive", "focal"]
+Target = Literal["next_item", "like", "classes"]
+Loss = Literal[
+    "cross_entropy", "sampled_softmax", "gbce", "bce", "bpr", "contrastive", "focal", "ordinal"
+]
 NEXT = ("cross_entropy", "sampled_softmax", "gbce", "bce", "bpr", "contrastive", "focal")
 LIKE = ("bce", "focal")
+CLASSES = ("cross_entropy", "focal", "ordinal")
+MOST_CLASSES = 100
 SAMPLED = ("sampled_softmax", "gbce", "bce", "bpr")
 # The losses of each target, its default first, and which of them read an option.
-LOSSES: dict[str, tuple[str, ...]] = {"next_item": NEXT, "like": LIKE}
+LOSSES: dict[str, tuple[str, ...]] = {"next_item": NEXT, "like": LIKE, "classes": CLASSES}
 READ_BY: dict[str, dict[str, tuple[str, ...]]] = {
     "next_item": {
         "item_weights": NEXT,
@@ -38,38 +43,55 @@ READ_BY: dict[str, dict[str, tuple[str, ...]]] = {
         "damping": LIKE,
         "threshold": LIKE,
     },
+    "classes": {
+        "label_smoothing": ("cross_entropy",),
+        "focusing": ("focal",),
+        "class_weights": ("cross_entropy", "focal"),
+        "answer": CLASSES,
+    },
 }
 # Values that say no more than leaving the option out.
-UNSET = {"label_smoothing": 0.0, "item_bias": False, "threshold": 4.0, "averages": False}
+UNSET = {
+    "label_smoothing": 0.0,
+    "item_bias": False,
+    "threshold": 4.0,
+    "averages": False,
+    "answer": "class",
+}
 
 
 class Classification:
-    """Classes over a state: the next item of the catalogue, or like / dislike.
+    """Classes over a state: the next item of the catalogue, like / dislike, or any few classes.
 
     The next item's logits are the products of the state and one weight vector per item. Its losses:
     ``cross_entropy`` over the whole catalogue (in blocks of `block_size` items: the same numbers in
     bounded memory), ``focal``, ``sampled_softmax`` and ``gbce`` on negatives that a batch shares,
     ``bce`` and ``bpr`` on negatives of each example's own, and ``contrastive`` (InfoNCE on cosines
-    against the other targets of the batch). Those of a like are ``bce`` and ``focal``.
+    against the other targets of the batch). Those of a like are ``bce`` and ``focal``. ``classes``
+    are the distinct values of the rating column in training (stars, or view / cart / buy as
+    numbers), by ``cross_entropy``, ``focal`` or, where they have an order, ``ordinal`` (CORAL).
 
     Args:
-        target: ``next_item`` (ranking) or ``like`` (preference; ranking by the probability).
-        loss: null for cross_entropy (next item) or bce (like).
+        target: ``next_item`` (ranking), ``like`` (preference; ranking by the probability) or
+            ``classes``.
+        loss: null for cross_entropy (next item, classes) or bce (like).
         item_weights: ``tied`` to the item embeddings of the prompt, ``own``, or a projection of
             the items' frozen ``text`` embeddings, which scores an item that was never trained on
             (UniSRec, Hou et al., KDD 2022); null for tied under item prompts, else own.
         text_encoder: pretrained backbone that embeds the texts (item_weights=text).
         fields: item fields that make up the text (item_weights=text); null for all.
         item_bias: a learned bias per item (next item).
-        label_smoothing: share of each target that is spread over all items (cross_entropy).
+        label_smoothing: share of each target that is spread over all (cross_entropy).
         block_size: items whose logits exist at once (cross_entropy, focal); null for all.
         n_negatives: drawn items; null for 256 a batch (sampled_softmax, gbce) or 1 an example.
         sampling: how they are drawn; null for uniform.
         calibration: t of gBCE, from 0 (overconfident) to 1 (calibrated); null for 0.75.
         temperature: of the contrastive loss; null for 0.07.
         focusing: γ of the focal loss; null for 2.
-        class_weights: ``balanced`` weighs likes and dislikes by their inverse training frequency;
-            null for none.
+        class_weights: ``balanced`` weighs likes and dislikes, or the classes, by their inverse
+            training frequency; null for none.
+        answer: what the scores of classes are: the most likely ``class`` (task classes), or the
+            ``expected`` value of the class (task rating).
         averages: add the log-odds that the user's earlier ratings and the item's have on average.
         damping: imaginary average ratings added to each of those averages; null for 10.
         threshold: a rating at or above it is a like.
@@ -92,6 +114,7 @@ class Classification:
         temperature: float | None = None,
         focusing: float | None = None,
         class_weights: Literal["balanced"] | None = None,
+        answer: Literal["class", "expected"] = "class",
         averages: bool = False,
         damping: float | None = None,
         threshold: float = 4.0,
@@ -110,6 +133,7 @@ class Classification:
         self.temperature = temperature
         self.focusing = focusing
         self.class_weights = class_weights
+        self.answer = answer
         self.averages = averages
         self.damping = damping
         self.threshold = threshold
@@ -144,12 +168,14 @@ class Classification:
     def tasks(self) -> frozenset[Task]:
         if self.target == "next_item":
             return frozenset({"ranking"})
+        if self.target == "classes":
+            return frozenset({"classes"} if self.answer == "class" else {"rating"})
         return frozenset({"preference", "ranking"})
 
     @property
     def judges_candidates(self) -> bool:
         """Whether the model reads one candidate at a time."""
-        return self.target == "like"
+        return self.target != "next_item"
 
     def needs(self, prompt_kind: str) -> str:
         """Return what the backbone must provide under a kind of prompt."""
@@ -167,9 +193,17 @@ class Classification:
             statistics: of the training side, see `llmrec.training.statistics`.
         """
         require("torch", "lm", "head classification")
+        from llmrec.heads.classes import Classes
         from llmrec.heads.judged import Like
         from llmrec.heads.next_item import NextItem
 
         if self.target == "like":
             return Like(self, width, statistics, tied)
+        if self.target == "classes":
+            if len(statistics.get("values", ())) > MOST_CLASSES:
+                raise ComponentError(
+                    f"the rating column has {len(statistics['values'])} distinct values, more than "
+                    f"{MOST_CLASSES}: these are no classes; choose head=regression"
+                )
+            return Classes(self, width, statistics)
         return NextItem(self, width, n_items, statistics, tied and self.item_weights != "own")

@@ -26,6 +26,7 @@ from llmrec.core.seeding import derive_seed
 from llmrec.core.types import Dataset, Queries, Ragged, Targets
 from llmrec.heads.averages import Averages
 from llmrec.heads.trie import IdentifierTrie
+from llmrec.metrics.classes import MacroF1
 from llmrec.metrics.preference import LogLoss
 from llmrec.metrics.ranking import NDCG
 from llmrec.metrics.rating import RMSE
@@ -346,6 +347,8 @@ def validation_metric(tasks: frozenset[str]) -> tuple[str, bool]:
         return "rmse", False
     if "preference" in tasks:
         return "log_loss", False
+    if "classes" in tasks:
+        return "macro_f1", True
     return "ndcg@10", True
 
 
@@ -361,6 +364,8 @@ def validated(
         truth = targets.ratings.values
         if metric == "rmse":
             return {metric: float(RMSE().overall(truth, predicted))}
+        if metric == "macro_f1":
+            return {metric: MacroF1().overall(truth, predicted)}
         likes = (truth >= assembled.head.threshold).astype(np.float32)
         return {metric: float(LogLoss().overall(likes, predicted))}
     values = []

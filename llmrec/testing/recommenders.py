@@ -59,8 +59,8 @@ class RecommenderConformance:
 
     @classmethod
     def predicts(cls) -> bool:
-        """Return whether scores are ratings or log-odds, not only an order."""
-        return bool(cls.make().tasks & {"rating", "preference"})
+        """Return whether scores are ratings, log-odds or classes, not only an order."""
+        return bool(cls.make().tasks & {"rating", "preference", "classes"})
 
     @classmethod
     def fitted(cls) -> Recommender:

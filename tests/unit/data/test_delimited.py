@@ -34,6 +34,19 @@ def load(path: str, **options: object):
     ).load()
 
 
+def test_labels_become_numbers_in_the_order_given(write) -> None:
+    log = "user,item,act\n1,a,buy\n1,b,view\n2,a, cart \n"
+    classes = ["view", "cart", "buy"]
+    data = load(write(log), rating="act", timestamp=None, classes=classes)
+    assert data.interactions.rating.tolist() == [2, 0, 1]
+    with pytest.raises(DataError, match=r"line 2: act 'buy' is none of the classes view, cart"):
+        load(write(log), rating="act", timestamp=None, classes=["view", "cart"])
+    with pytest.raises(ConfigError, match="at least two labels, each once"):
+        load(write(log), rating="act", classes=["view", "view"])
+    with pytest.raises(ConfigError, match="which is null"):
+        load(write(log), rating=None, classes=classes)
+
+
 def test_ids_stay_as_written_and_rows_come_in_time_order(write) -> None:
     data = load(write(LOG))
     assert data.name == "log"

@@ -16,6 +16,11 @@ class TestPopularity(RecommenderConformance):
     personalised = False
 
 
+class TestMajority(RecommenderConformance):
+    recommender = {"name": "majority"}
+    personalised = False
+
+
 class TestBiasOfRatings(RecommenderConformance):
     recommender = {"name": "bias"}
     personalised = False

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import lm_cases
@@ -9,6 +10,7 @@ import numpy as np
 import pytest
 
 from llmrec.core.config import build
+from llmrec.core.errors import ComponentError
 from llmrec.core.types import Dataset, Interactions, Queries, Ragged
 from llmrec.recommenders.base import load_recommender
 
@@ -67,6 +69,15 @@ JUDGED: dict[str, dict] = {
     "like_focal": {"name": "classification", "target": "like", "loss": "focal"},
 }
 
+CLASSES = {"name": "classification", "target": "classes"}
+JUDGED |= {
+    "classes": CLASSES,
+    "classes_balanced": {**CLASSES, "class_weights": "balanced", "label_smoothing": 0.05},
+    "classes_focal": {**CLASSES, "class_weights": "balanced", "loss": "focal"},
+    "classes_ordinal": {**CLASSES, "loss": "ordinal"},
+    "classes_expected": {**CLASSES, "answer": "expected"},
+}
+
 
 @pytest.mark.parametrize("name", JUDGED)
 def test_what_is_liked_is_learned_and_stored(name: str, tmp_path: Path) -> None:
@@ -89,3 +100,50 @@ def test_what_is_liked_is_learned_and_stored(name: str, tmp_path: Path) -> None:
     assert scores[:, ::2].min() > scores[:, 1::2].max()
     model.save(tmp_path / "model")
     np.testing.assert_array_equal(load_recommender(tmp_path / "model").score(queries), scores)
+    assert model.tasks == load_recommender(tmp_path / "model").tasks
+    if "answer" not in JUDGED[name] and name.startswith("classes"):
+        assert model.tasks == {"classes"}
+        assert set(scores.ravel().tolist()) <= {1.0, 2.0, 4.0, 5.0}
+
+
+def test_an_item_that_nobody_had_is_scored_by_its_text(tmp_path: Path) -> None:
+    # Foxes follow foxes and owls follow owls; the last of each are in no training row.
+    titles = [f"Red Fox {word}" for word in ("one", "two", "three", "four", "five")]
+    titles[4] = titles[3]
+    titles += [f"Blue Owl {word}" for word in ("one", "two", "three", "four", "five")]
+    rows = [[(5 * (user % 2)) + (user + step) % 4 for step in range(4)] for user in range(24)]
+    train = replace(
+        lm_cases.dataset(rows, 10), item_fields={"title": np.array(titles, dtype=object)}
+    )
+    encoder = lm_cases.checkpoint("bert", "pooled", tmp_path / "encoder")
+    head = {"item_weights": "text", "text_encoder": {"name": "bert", "checkpoint": str(encoder)}}
+    model = lm_cases.model(
+        parts={"head": head, "prompt": {"scale": 0.3}}, epochs=25, batch_size=6, learning_rate=2e-2
+    ).fit(train)
+    scores = model.score(Queries.from_histories([[0, 1, 2], [5, 6, 7]]))
+    fox, owl = 4, 9
+    assert scores[0, fox] > scores[0, owl]
+    assert scores[1, owl] > scores[1, fox]
+    np.testing.assert_array_equal(scores[:, 3], scores[:, 4], "the same text, the same score")
+    assert scores[0, fox] > scores[0, 5:].max(), "above every known owl as well"
+    model.save(tmp_path / "model")
+    again = load_recommender(tmp_path / "model")
+    np.testing.assert_array_equal(again.score(Queries.from_histories([[0, 1, 2]])), scores[:1])
+
+
+def test_a_large_catalogue_is_validated_a_block_of_users_at_a_time(monkeypatch) -> None:
+    split = lm_cases.split()
+    whole = lm_cases.model().fit(split.train, split.valid)
+    monkeypatch.setattr("llmrec.recommenders.assembly.SCORES_AT_ONCE", 2 * len(lm_cases.TITLES))
+    parts = lm_cases.model().fit(split.train, split.valid)
+    assert whole.info == parts.info
+
+
+def test_too_many_values_are_no_classes() -> None:
+    data = rated()
+    ratings = np.arange(len(data), dtype=np.float32)
+    log = replace(data.interactions, rating=ratings)
+    spec = lm_cases.spec("bert")
+    spec["head"] = CLASSES
+    with pytest.raises(ComponentError, match="these are no classes"):
+        build("recommender", spec).fit(data.with_interactions(log))
