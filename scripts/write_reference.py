@@ -157,7 +157,8 @@ def combinations() -> str:
     lines = ["# Combinations of a language model", "", NOTE, ""]
     lines += [
         "Prompt × backbone × adapter × head, by the names of their config files. ✓ builds, trains",
-        "and scores (tests do it for each kind of head, and for each loss once); a number is the sentence below that refuses it",
+        "and scores (tests do it for each kind of head, and for each loss once); a number is the",
+        "sentence below that refuses it",
         "before anything is loaded. The backbones start at random here, except `minilm`; with a",
         "`checkpoint` sentences about random weights fall away. The prompts `items_no_text` and",
         "`items_shuffled_text` are as `items`. The backbone `api` has no weights here, so",
