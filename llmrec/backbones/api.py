@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 from urllib.parse import urlsplit
 
-from llmrec.backbones.chat import Chat, Limits, Reply, Wire
+from llmrec.backbones.chat import Accept, Chat, Limits, Reply, Wire, any_reply
 from llmrec.core.config import construct_check
 from llmrec.core.errors import ComponentError, RunError
 from llmrec.core.files import cache_folder
@@ -172,13 +172,19 @@ class API:
             self._chat = Chat(wire, limits, Path(folder), self.concurrency)
         return self._chat
 
-    def complete(self, bodies: Sequence[Mapping[str, Any]]) -> list[Reply]:
+    def complete(
+        self, bodies: Sequence[Mapping[str, Any]], accept: Accept = any_reply
+    ) -> list[Reply]:
         """Return one reply per request, in their order; equal requests are sent once.
+
+        Args:
+            bodies: the requests.
+            accept: called with each reply as it comes; what it raises stops the rest.
 
         Raises:
             RunError: if the endpoint refuses, does not answer, or a limit would be passed.
         """
-        return self.chat.complete(bodies)
+        return self.chat.complete(bodies, accept)
 
     def usage(self) -> dict[str, Any]:
         """Return requests, tokens and money so far; empty if nothing was asked yet."""

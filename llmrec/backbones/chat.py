@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -42,6 +42,13 @@ class Reply:
     estimated: bool
     finish: str
     served: str
+
+
+Accept = Callable[[Reply], None]
+
+
+def any_reply(_: Reply) -> None:
+    """Accept whatever comes."""
 
 
 @dataclass(frozen=True)
@@ -111,8 +118,15 @@ class Chat:
             "spent": None if self.limits.input_price is None else self.spent,
         }
 
-    def complete(self, bodies: Sequence[Mapping[str, Any]]) -> list[Reply]:
+    def complete(
+        self, bodies: Sequence[Mapping[str, Any]], accept: Accept = any_reply
+    ) -> list[Reply]:
         """Return one reply per request, in their order; equal requests are sent once.
+
+        Args:
+            bodies: the requests.
+            accept: called with each reply as it comes; what it raises stops the rest, so that a
+                useless endpoint is not paid for every request.
 
         Raises:
             RunError: before anything is sent, if the requests pass a limit by the estimate;
@@ -126,11 +140,12 @@ class Chat:
                 path = self._path(key)
                 if path.is_file():
                     known[key] = _reply_from_disk(path)
+                    accept(known[key])
                     self._count(known[key], sent=False)
                 else:
                     missing[key] = body
         self.refuse_beyond(list(missing.values()))
-        known |= self._send_all(missing)
+        known |= self._send_all(missing, accept)
         return [known[key] for key in keys]
 
     def refuse_beyond(self, bodies: Sequence[Mapping[str, Any]]) -> None:
@@ -162,7 +177,9 @@ class Chat:
                 "candidates, or raise model.backbone.budget"
             )
 
-    def _send_all(self, missing: Mapping[str, Mapping[str, Any]]) -> dict[str, Reply]:
+    def _send_all(
+        self, missing: Mapping[str, Mapping[str, Any]], accept: Accept
+    ) -> dict[str, Reply]:
         if not missing:
             return {}
         self._stop.clear()
@@ -170,7 +187,7 @@ class Chat:
         workers = min(self.concurrency, len(missing))
         with ThreadPoolExecutor(workers, thread_name_prefix="llmrec-api") as pool:
             tasks: dict[str, Future[Reply | None]] = {
-                key: pool.submit(self._send_one, key, body) for key, body in missing.items()
+                key: pool.submit(self._send_one, key, body, accept) for key, body in missing.items()
             }
             try:
                 for task in tasks.values():
@@ -202,19 +219,20 @@ class Chat:
         with self._free:
             self._free.notify_all()
 
-    def _send_one(self, key: str, body: Mapping[str, Any]) -> Reply | None:
+    def _send_one(self, key: str, body: Mapping[str, Any], accept: Accept) -> Reply | None:
         """Send one request, again if need be, and keep the reply; None once others failed."""
         try:
             reply = self._tried(body)
+            if reply is None:
+                return None
+            write_json(self._path(key), asdict(reply))
+            with self._free:
+                self._count(reply, sent=True)
+            accept(reply)
+            return reply
         except BaseException:
             self._halt()
             raise
-        if reply is None:
-            return None
-        write_json(self._path(key), asdict(reply))
-        with self._free:
-            self._count(reply, sent=True)
-        return reply
 
     def _tried(self, body: Mapping[str, Any]) -> Reply | None:
         bound = cost(self.limits, *most_tokens(body)) or 0.0

@@ -134,6 +134,10 @@ class Wire:
         if 300 <= error.code < 400:
             return RunError(f"{said}; it sends requests elsewhere, where no key must go: give the "
                             "final address as base_url")  # fmt: skip
+        if b"logprobs" in raw:
+            return RunError(
+                f"{said}; without log-probabilities, set model.answer=number or model.mode=rank"
+            )
         return RunError(
             f"{said}; a field that it does not know is taken out with "
             "model.backbone.request_options={FIELD: null}"

@@ -10,6 +10,7 @@ import numpy as np
 
 from llmrec.backbones.chat import (
     CHARACTERS_PER_TOKEN,
+    Reply,
     estimate_text,
     likely_tokens,
     most_output,
@@ -274,22 +275,29 @@ class HostedLanguageModel(BaseRecommender):
         """Return (B, C) log-odds of a like, 0 where the answer is neither."""
         bodies = self.requests(queries, items)
         values = np.zeros(len(bodies), np.float32)
-        for row, reply in enumerate(self._backbone.complete(bodies)):
+        for row, reply in enumerate(self._backbone.complete(bodies, self._accept)):
             if self.answer == "number":
                 value = number_log_odds(reply.text)
-            elif reply.first is None:
-                raise ComponentError(
-                    f"{self._backbone.weights} gives no log-probabilities, which mode=score "
-                    "compares; set answer=number, which asks for a number from 0 to 100, or "
-                    "mode=rank"
-                )
             else:
+                assert reply.first is not None
                 value = log_odds(reply.first, self.yes, self.no)
             self._count(answers=1, invalid=value is None)
             values[row] = 0.0 if value is None else value
         scores = np.zeros(items.shape, np.float32)
         scores[items >= 0] = values
         return scores
+
+    def _accept(self, reply: Reply) -> None:
+        """Stop at the first reply without what a score is made of.
+
+        Raises:
+            ComponentError: that says what to ask instead.
+        """
+        if self.answer == "logprobs" and reply.first is None:
+            raise ComponentError(
+                f"{self._backbone.weights} gives no log-probabilities, which mode=score compares; "
+                "set answer=number, which asks for a number from 0 to 100, or mode=rank"
+            )
 
     def _ranked(self, queries: Queries, items: np.ndarray) -> np.ndarray:
         """Return (B, C) scores above 0 for named candidates, best highest; 0 for the others."""

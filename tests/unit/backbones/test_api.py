@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from fake_endpoint import Answer, FakeEndpoint, completion, question, serving
+from fake_endpoint import Answer, FakeEndpoint, question, serving
 
 from llmrec.backbones import wire
 from llmrec.backbones.chat import likely_tokens, most_tokens
@@ -274,6 +274,14 @@ def test_a_refusal_is_a_sentence_at_once(
     assert len(fake.bodies) == 1
 
 
+def test_a_refusal_of_log_probabilities_says_what_to_ask_instead(
+    fake: FakeEndpoint, script: Script, tmp_path: Path
+) -> None:
+    script.next = [(400, {}, '{"error": {"message": "logprobs are not supported"}}')]
+    with pytest.raises(RunError, match=r"not supported; .* model\.answer=number"):
+        ask(api(fake, tmp_path), "a")
+
+
 def test_an_account_without_credit_is_not_asked_again(
     fake: FakeEndpoint, script: Script, tmp_path: Path
 ) -> None:
@@ -488,10 +496,3 @@ def test_a_request_that_may_be_billed_without_a_reply_counts(
     read, written = most_tokens(bodies(part, "a")[0])
     paid = 1 * 2 + 1 * 10  # one word read, one written
     assert part.usage()["spent"] == pytest.approx((read * 2 + written * 10 + paid) / 1e6)
-
-
-def test_the_form_of_a_reply_is_that_of_the_protocol() -> None:
-    """What the fake server sends has the fields that OpenAI's reference names."""
-    reply = completion({"model": "m", "messages": []}, first={"yes": -1.0})
-    assert reply["choices"][0]["logprobs"]["content"][0]["top_logprobs"][0]["token"] == "yes"
-    assert set(reply["usage"]) == {"prompt_tokens", "completion_tokens"}

@@ -205,9 +205,11 @@ def test_an_endpoint_without_log_probabilities_is_refused_with_the_way_out(
     fake: FakeEndpoint, tmp_path: Path
 ) -> None:
     fake.answer = lambda body: {"text": "yes"}
-    model = fitted(fake, tmp_path, "score")
-    with pytest.raises(ComponentError, match=r"gives no log-probabilities.*answer=number"):
-        model.score(two_queries(), np.array([[2], [3]]))
+    model = fitted(fake, tmp_path, "score", backbone={"concurrency": 1})
+    for _ in range(2):
+        with pytest.raises(ComponentError, match=r"gives no log-probabilities.*answer=number"):
+            model.score(two_queries(), np.array([[2, 4, 6], [3, 7, 9]]))
+        assert len(fake.bodies) == 1, "the others are not paid for"
 
 
 def test_neither_yes_nor_no_is_even_odds_and_counted(fake: FakeEndpoint, tmp_path: Path) -> None:
