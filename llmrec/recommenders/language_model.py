@@ -273,11 +273,12 @@ class LanguageModel(BaseRecommender):
     def other_texts(self, records: Sequence[Mapping[str, str]]) -> Iterator[None]:
         """Score with other words for the items within the block; what is written stays."""
         batches = self._model.batches
-        own, batches.items = batches.items, records
+        own = batches.items
+        batches.read(records)
         try:
             yield
         finally:
-            batches.items = own
+            batches.read(own)
 
     def warm_up(self) -> None:
         """Import what a fit needs, so that the first fit of a process is not charged for it."""

@@ -86,6 +86,11 @@ class TextBatches:
         self.n_cut = 0
         self._pairs: PairPrompts | None = None
 
+    def read(self, items: Sequence[Mapping[str, str]]) -> None:
+        """Render prompts with other fields from now on."""
+        self.items = items
+        self._pairs = None
+
     def tokens(
         self, histories: Ragged, ratings: Ragged | None, candidates: np.ndarray | None
     ) -> Ragged:

@@ -73,7 +73,10 @@ def line_of(text: str, name: str) -> str:
 
 def test_list_and_show_know_both_components(command: Command) -> None:
     listed = command("list").stdout
-    for name, words in (("distilbert", "both directions"), ("recent_popularity", "half-life")):
+    for name, words in (
+        ("small_distilbert", "both directions"),
+        ("recent_popularity", "half-life"),
+    ):
         assert words in line_of(listed, name)
         assert line_of(listed, name).endswith("[llmrec-example-plugin]")
     assert not line_of(listed, "bert").endswith("]")
@@ -95,7 +98,7 @@ def test_a_run_uses_both_by_config_and_by_name(command: Command, tmp_path: Path)
         "evaluation.n_resamples=100",
         SEARCHPATH,
         "model=language_model",
-        "model/backbone=distilbert",
+        "model/backbone=small_distilbert",
         "model/prompt=items_no_text",
         "model.backbone.hidden_size=16",
         "model.backbone.n_layers=1",
@@ -105,10 +108,10 @@ def test_a_run_uses_both_by_config_and_by_name(command: Command, tmp_path: Path)
         "folder=out",
     )
     run = load_run(tmp_path / "out")
-    assert run.config["model"]["backbone"]["name"] == "distilbert"
+    assert run.config["model"]["backbone"]["name"] == "small_distilbert"
     assert run.config["models"]["recent"]["half_life_days"] == 30.0
     labels = [result.label for result in run.results]
-    assert labels == ["recent", "week", "language_model distilbert+full+classification+items"]
+    assert labels == ["recent", "week", "language_model small_distilbert+full+classification+items"]
     weights = [result.info.weights for result in run.results]
     assert weights == ["", "", "random init, no text"]
     recent, week = (run.result(label).ranks for label in ("recent", "week"))
@@ -166,10 +169,10 @@ def test_a_name_that_llmrec_has_is_refused(command: Command, tmp_path: Path) -> 
 
 
 def test_a_name_of_two_plugins_is_refused(command: Command, tmp_path: Path) -> None:
-    points = "[llmrec.backbone]\ndistilbert = other:DistilBERT\n"
+    points = "[llmrec.backbone]\nsmall_distilbert = other:DistilBERT\n"
     distribution(tmp_path / "extra", "other", points)
-    done = command("show", "distilbert", check=False)
+    done = command("show", "small_distilbert", check=False)
     assert done.returncode == 1
-    assert 'backbone "distilbert" is registered twice' in done.stderr
+    assert 'backbone "small_distilbert" is registered twice' in done.stderr
     for package in ("other", "llmrec-example-plugin"):
         assert package in done.stderr

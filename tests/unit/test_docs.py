@@ -22,6 +22,9 @@ from llmrec.experiment.schema import check_config
 ROOT = Path(__file__).parents[2]
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
 LINKED = [*PAGES, *sorted((ROOT / "examples").rglob("*.md")), *ROOT.glob("benchmarks/*.md")]
+COMMAND_NAMES = (
+    *("run", "audit", "forget", "list", "show", "report", "recommend", "data", "probe", "write"),
+)
 FENCE = re.compile(r"^```(\w+)\n(.*?)^```", re.MULTILINE | re.DOTALL)
 
 
@@ -74,7 +77,7 @@ def test_every_command_is_accepted(page: str, command: str) -> None:
     """Every command is parsed, and the config of every run is composed and checked."""
     words = shlex.split(command)
     if GENERAL.search(command) or len(words) == 1:
-        assert words[0] in ("run", "audit", "forget", "list", "show", "report", "recommend", "data")
+        assert words[0] in COMMAND_NAMES
         return
     if words[0] == "run":
         if "--resume" in words or "--help" in words:

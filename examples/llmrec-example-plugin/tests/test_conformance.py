@@ -11,4 +11,4 @@ class TestRecentPopularity(RecommenderConformance):
 
 
 class TestDistilBERT(BackboneConformance):
-    backbone = {"name": "distilbert", "hidden_size": 32, "n_heads": 2}  # noqa: RUF012
+    backbone = {"name": "small_distilbert", "hidden_size": 32, "n_heads": 2}  # noqa: RUF012

@@ -21,7 +21,12 @@ def test_every_config_file_is_valid(path):
 
 
 def test_there_is_a_config_file_for_every_task():
-    assert {path.stem for path in CONFIGS.glob("*.yaml")} == {"ranking", "rating", "preference"}
+    assert {path.stem for path in CONFIGS.glob("*.yaml")} == {
+        "ranking",
+        "rating",
+        "preference",
+        "classes",
+    }
 
 
 def test_plain_values_become_options():

@@ -76,6 +76,6 @@ def test_no_metric_at_all():
 @pytest.mark.parametrize("name", BUILTINS["metric"])
 def test_every_built_in_metric_says_what_it_is(name):
     cls = registry("metric").get(name)
-    assert cls.family in ("ranking", "catalogue", "rating", "preference")
+    assert cls.family in ("ranking", "catalogue", "rating", "preference", "classes")
     assert isinstance(cls.higher_is_better, bool)
     assert cls.__doc__
