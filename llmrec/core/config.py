@@ -8,6 +8,7 @@ schema: their names, types and defaults. Nested components are annotated with
 from __future__ import annotations
 
 import dataclasses
+import functools
 import inspect
 import math
 import re
@@ -58,12 +59,18 @@ class Option:
         return self.default is inspect.Parameter.empty
 
 
-def options_of(target: Any) -> dict[str, Option]:
+def options_of(target: Any) -> Mapping[str, Option]:
     """Return the options of a component class (or dataclass, or function) by name.
 
     Raises:
         ConfigError: if the constructor takes ``*args`` or ``**kwargs``, which hide its schema.
     """
+    return _signature(target)
+
+
+@functools.cache
+def _signature(target: Any) -> Mapping[str, Option]:
+    """Read a signature, once: the check of nested specs asks for the same ones over and over."""
     call: Any = target.__init__ if inspect.isclass(target) else target
     hints = typing.get_type_hints(call, include_extras=True)
     found: dict[str, Option] = {}
@@ -74,7 +81,7 @@ def options_of(target: Any) -> dict[str, Option]:
             )
         annotation = hints.get(parameter.name, Any)
         found[parameter.name] = Option(parameter.name, annotation, parameter.default)
-    return found
+    return types.MappingProxyType(found)
 
 
 def check(kind: str, spec: object, where: str = "") -> list[Problem]:
