@@ -13,6 +13,7 @@ from llmrec.core.config import CombinerSpec, RecommenderSpec, build
 from llmrec.core.errors import ComponentError, ConfigError, DataError, Problem, RunError
 from llmrec.core.files import read_json, write_json
 from llmrec.core.protocols import NO_CONTEXT, Combiner, FitContext, ModelInfo, Recommender, Task
+from llmrec.core.saving import spec_of
 from llmrec.core.seeding import derive_seed
 from llmrec.core.types import Dataset, Queries, Ragged, Targets, make_queries
 from llmrec.ensembles.scales import Scale, on_one_scale
@@ -21,7 +22,6 @@ from llmrec.recommenders.base import (
     below,
     load_recommender,
     require_valid,
-    spec_of,
 )
 
 

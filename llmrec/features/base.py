@@ -9,13 +9,14 @@ from typing import Any, ClassVar, Literal, Self
 import numpy as np
 from scipy import sparse
 
-import llmrec
 from llmrec.core.arrays import read_arrays, write_arrays
-from llmrec.core.config import options_of
-from llmrec.core.errors import ComponentError, RunError
-from llmrec.core.files import atomic_path, read_json, write_json
+from llmrec.core.errors import ComponentError
+from llmrec.core.files import read_json
 from llmrec.core.registry import registry
+from llmrec.core.saving import saving, unfitted
 from llmrec.core.types import Dataset, Queries, Ragged
+
+HEADER = "feature.json"
 
 Matrix = Any  # (R, D) float32: numpy, or scipy CSR
 Pooling = Literal["mean", "max"]
@@ -73,16 +74,7 @@ class BaseFeature:
         )
 
     def save(self, folder: Path) -> None:
-        cls = type(self)
-        options = {
-            name: str(value) if isinstance(value := getattr(self, name), Path) else value
-            for name in options_of(cls)
-            if name != "self"
-        }
-        header = {"class": _path(cls), "params": options, "llmrec": llmrec.__version__}
-        with atomic_path(Path(folder)) as temporary:
-            temporary.mkdir()
-            write_json(temporary / "feature.json", header)
+        with saving(self, folder, HEADER) as temporary:
             self.save_state(temporary)
 
     def save_state(self, folder: Path) -> None:
@@ -91,21 +83,13 @@ class BaseFeature:
 
     @classmethod
     def load(cls, folder: Path) -> Self:
-        folder = Path(folder)
-        header = read_json(folder / "feature.json")
-        if header.get("class") != _path(cls):
-            raise RunError(f"{folder} holds a {header.get('class')}, not a {_path(cls)}")
-        feature = cls(**header["params"])
-        feature.load_state(folder)
+        feature = unfitted(cls, folder, HEADER)
+        feature.load_state(Path(folder))
         return feature
 
     def load_state(self, folder: Path) -> None:
         """Read what `save_state` wrote."""
         read_arrays(folder / "state.npz", self, self.state)
-
-
-def _path(cls: type) -> str:
-    return f"{cls.__module__}:{cls.__qualname__}"
 
 
 def load_feature(folder: Path) -> Any:
@@ -114,7 +98,7 @@ def load_feature(folder: Path) -> Any:
     Raises:
         RunError: if the folder holds none.
     """
-    header = read_json(Path(folder) / "feature.json")
+    header = read_json(Path(folder) / HEADER)
     return registry("feature").get(header["class"]).load(Path(folder))
 
 

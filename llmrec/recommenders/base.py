@@ -2,22 +2,23 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, ClassVar, Self
 
 import numpy as np
 
-import llmrec
 from llmrec.core.arrays import read_arrays, write_arrays
 from llmrec.core.config import options_of
 from llmrec.core.errors import ConfigError, Problem, RunError
-from llmrec.core.files import atomic_path, read_json, write_json
+from llmrec.core.files import read_json
 from llmrec.core.protocols import NO_CONTEXT, FitContext, ModelInfo, Task
 from llmrec.core.ranking import mask_items, top_k
 from llmrec.core.registry import registry
+from llmrec.core.saving import saving, unfitted
 from llmrec.core.types import PADDING, Dataset, Queries, Ragged
+
+HEADER = "recommender.json"
 
 
 def below(params: Mapping[str, Any], **minimum: float) -> list[tuple[str, str]]:
@@ -100,12 +101,7 @@ class BaseRecommender:
 
     def save(self, folder: Path) -> None:
         self.require_fitted()
-        folder = Path(folder)
-        spec = spec_of(self)
-        header = {"class": spec.pop("name"), "params": spec, "llmrec": llmrec.__version__}
-        with atomic_path(folder) as temporary:
-            temporary.mkdir()
-            write_json(temporary / "recommender.json", header)
+        with saving(self, folder, HEADER) as temporary:
             self.save_state(temporary)
 
     def save_state(self, folder: Path) -> None:
@@ -114,35 +110,13 @@ class BaseRecommender:
 
     @classmethod
     def load(cls, folder: Path) -> Self:
-        folder = Path(folder)
-        header = read_json(folder / "recommender.json")
-        if header.get("class") != _path(cls):
-            raise RunError(f"{folder} holds a {header.get('class')}, not a {_path(cls)}")
-        recommender = cls(**header["params"])
-        recommender.load_state(folder)
+        recommender = unfitted(cls, folder, HEADER)
+        recommender.load_state(Path(folder))
         return recommender
 
     def load_state(self, folder: Path) -> None:
         """Read what `save_state` wrote."""
         read_arrays(folder / "state.npz", self, self.state)
-
-
-def _path(cls: type) -> str:
-    return f"{cls.__module__}:{cls.__qualname__}"
-
-
-def spec_of(recommender: Any) -> dict[str, Any]:
-    """Return the spec that builds a recommender again: its class and its options."""
-    cls = type(recommender)
-    return {"name": _path(cls)} | {
-        name: _plain(getattr(recommender, name)) for name in options_of(cls)
-    }
-
-
-def _plain(value: Any) -> Any:
-    if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        return dataclasses.asdict(value)
-    return str(value) if isinstance(value, Path) else value
 
 
 def load_recommender(folder: Path) -> Any:
@@ -151,7 +125,7 @@ def load_recommender(folder: Path) -> Any:
     Raises:
         RunError: if the folder holds none.
     """
-    header = read_json(Path(folder) / "recommender.json")
+    header = read_json(Path(folder) / HEADER)
     if not isinstance(header, dict) or "class" not in header:
         raise RunError(f"{folder} holds no saved recommender")
     return registry("recommender").get(header["class"]).load(Path(folder))

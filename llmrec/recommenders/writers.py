@@ -9,15 +9,15 @@ from typing import Any, ClassVar, Self
 
 import numpy as np
 
-import llmrec
 from llmrec.core.config import construct_check
 from llmrec.core.errors import RunError
-from llmrec.core.files import atomic_path, read_json, write_json
+from llmrec.core.files import read_json, write_json
 from llmrec.core.protocols import NO_CONTEXT, FitContext, ModelInfo
+from llmrec.core.saving import saving, unfitted
 from llmrec.metrics.text import words
-from llmrec.recommenders.base import spec_of
 from llmrec.recommenders.passages import Passages
 
+HEADER = "writer.json"
 SENTENCE = re.compile(r"(?<=[.!?])\s+")
 
 
@@ -59,11 +59,7 @@ class BaseWriter:
     def save(self, folder: Path) -> None:
         """Write everything that `load` needs into a folder."""
         self.require_fitted()
-        spec = spec_of(self)
-        header = {"class": spec.pop("name"), "params": spec, "llmrec": llmrec.__version__}
-        with atomic_path(Path(folder)) as temporary:
-            temporary.mkdir()
-            write_json(temporary / "writer.json", header)
+        with saving(self, folder, HEADER) as temporary:
             self.save_state(temporary)
 
     @classmethod
@@ -73,11 +69,7 @@ class BaseWriter:
         Raises:
             RunError: if the folder holds another writer.
         """
-        header = read_json(Path(folder) / "writer.json")
-        own = f"{cls.__module__}:{cls.__qualname__}"
-        if header.get("class") != own:
-            raise RunError(f"{folder} holds a {header.get('class')}, not a {own}")
-        writer = cls(**header["params"])
+        writer = unfitted(cls, folder, HEADER)
         writer.load_state(Path(folder))
         return writer
 

@@ -13,6 +13,7 @@ from llmrec.core.config import build, check, options_of
 from llmrec.core.errors import ConfigError, LlmrecError
 from llmrec.core.extras import require
 from llmrec.core.protocols import Family, Recommender, Task
+from llmrec.core.saving import spec_of
 from llmrec.core.types import (
     PADDING,
     UNKNOWN_USER,
@@ -23,7 +24,7 @@ from llmrec.core.types import (
     Split,
     make_queries,
 )
-from llmrec.recommenders.base import load_recommender, recommend, spec_of
+from llmrec.recommenders.base import load_recommender, recommend
 from llmrec.testing.boards import checkerboard, rated_checkerboard
 
 
