@@ -458,8 +458,7 @@ def for_inference(assembled: Assembled, arithmetic: str) -> Assembled:
     from llmrec.adapters.fast_int8 import fast_int8
 
     net = assembled.net
-    model = fast_int8(net.model, net.backbone.architecture)
-    fast = Net(net.backbone, model, net.head, net.tokens, net.needs, net.answers)
+    fast = net.with_model(fast_int8(net.model, net.backbone.architecture))
     return replace(assembled, net=fast.eval())
 
 

@@ -48,6 +48,12 @@ class Net(nn.Module):
         self.others = others
         self.register_buffer("answers", answers, persistent=False)
 
+    def with_model(self, model: Any) -> Net:
+        """Return a net with another model, and all else shared with this one."""
+        return Net(
+            self.backbone, model, self.head, self.tokens, self.needs, self.answers, self.others
+        )
+
     @property
     def device(self) -> torch.device:
         """Where the weights are."""

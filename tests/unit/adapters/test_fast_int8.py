@@ -110,3 +110,14 @@ def test_a_gpu_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_backbone_without_linear_layers_is_refused() -> None:
     with pytest.raises(ComponentError, match="finds no linear layer in this odd backbone"):
         fast_int8(torch.nn.LayerNorm(3), "odd")
+
+
+def test_how_a_history_is_read_stays() -> None:
+    """Candidates judged by all other items of a user: the copy in 8 bits reads them so, too."""
+    split, queries = lm_cases.split(), lm_cases.queries()
+    parts = {"backbone": {"n_layers": 2}}  # one layer alone cannot tell the two ways apart
+    options = {"training_history": "others", "inference": "int8", "parts": parts}
+    model = lm_cases.model("gpt2", "full", "rating", "items", **options).fit(split.train)
+    scores = model.score(queries)
+    model._scorer.net.others = False
+    assert not np.array_equal(model.score(queries), scores)
