@@ -56,6 +56,12 @@ class Ragged:
         return cls(np.asarray(values)[order], offsets)
 
     @classmethod
+    def spans(cls, starts: np.ndarray, lengths: np.ndarray) -> Ragged:
+        """Return rows of places: row r is ``arange(starts[r], starts[r] + lengths[r])``."""
+        offsets = _offsets(lengths)
+        return cls(np.arange(offsets[-1]) + np.repeat(starts - offsets[:-1], lengths), offsets)
+
+    @classmethod
     def empty(cls, n_rows: int, dtype: Any = np.int32) -> Ragged:
         """Return `n_rows` empty rows."""
         return cls(np.empty(0, dtype), np.zeros(n_rows + 1, np.int64))
@@ -88,13 +94,20 @@ class Ragged:
         rows = np.asarray(rows)
         if rows.dtype == bool:
             rows = np.flatnonzero(rows)
-        lengths = self.lengths[rows]
-        return Ragged(self.values[_ranges(self.offsets[rows], lengths)], _offsets(lengths))
+        return self._at(Ragged.spans(self.offsets[rows], self.lengths[rows]))
 
     def tail(self, n: int) -> Ragged:
         """Return the last `n` values of each row (all of a shorter row)."""
         lengths = np.minimum(self.lengths, n)
-        return Ragged(self.values[_ranges(self.offsets[1:] - lengths, lengths)], _offsets(lengths))
+        return self._at(Ragged.spans(self.offsets[1:] - lengths, lengths))
+
+    def _at(self, places: Ragged) -> Ragged:
+        return places.with_values(self.values[places.values])
+
+    def keep(self, mask: np.ndarray) -> Ragged:
+        """Return the same rows with the values where a (N,) mask is True."""
+        lengths = np.bincount(self.row_of[mask], minlength=len(self))
+        return Ragged(self.values[mask], _offsets(lengths))
 
     def with_values(self, values: np.ndarray) -> Ragged:
         """Return other values in the same rows."""
@@ -127,13 +140,6 @@ class Ragged:
 
 def _offsets(lengths: np.ndarray) -> np.ndarray:
     return np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
-
-
-def _ranges(starts: np.ndarray, lengths: np.ndarray) -> np.ndarray:
-    """Return the concatenation of ``arange(start, start + length)`` for each pair."""
-    shift = starts - _offsets(lengths)[:-1]
-    places: np.ndarray = np.arange(int(lengths.sum()), dtype=np.int64) + np.repeat(shift, lengths)
-    return places
 
 
 @dataclass(frozen=True, eq=False)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -174,41 +175,25 @@ def history_changes(queries: Queries, seed: int) -> dict[str, Queries]:
     noise = np.random.default_rng(derive_seed(seed, "shuffled histories")).random(n)
     shuffled = np.lexsort((noise, rows))
     backwards = np.lexsort((-np.arange(n), rows))
-    newest = np.ones(n, bool)
-    filled = queries.histories.lengths > 0
-    newest[queries.histories.offsets[1:][filled] - 1] = False
-    latest = {f"only the latest {k}": _latest(queries, k) for k in (1, 3, 10)}
+    from_end = queries.histories.offsets[1:][rows] - np.arange(n)
+    latest = {k: _changed(queries, partial(Ragged.tail, n=k)) for k in (0, 1, 3, 10)}
     return {
-        **latest,
-        "without the newest item": _rows(queries, np.flatnonzero(newest)),
-        "shuffled order": _rows(queries, shuffled),
-        "reversed order": _rows(queries, backwards),
-        "no history": _latest(queries, 0),
+        **{f"only the latest {k}": latest[k] for k in (1, 3, 10)},
+        "without the newest item": _changed(queries, lambda r: r.keep(from_end > 1)),
+        "shuffled order": _changed(queries, lambda r: r.with_values(r.values[shuffled])),
+        "reversed order": _changed(queries, lambda r: r.with_values(r.values[backwards])),
+        "no history": latest[0],
     }
 
 
-def _latest(queries: Queries, k: int) -> Queries:
-    offsets = queries.histories.offsets
-    from_end = offsets[1:][queries.histories.row_of] - np.arange(len(queries.histories.values))
-    return _rows(queries, np.flatnonzero(from_end <= k))
-
-
-def _rows(queries: Queries, places: np.ndarray) -> Queries:
-    """Return the queries with the interactions at `places`, which are in the order of the users."""
-    row = queries.histories.row_of[places]
-    lengths = np.bincount(row, minlength=len(queries))
-    offsets = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
-
-    def chosen(ragged: Ragged | None) -> Ragged | None:
-        return None if ragged is None else Ragged(ragged.values[places], offsets)
-
-    histories = chosen(queries.histories)
-    assert histories is not None
+def _changed(queries: Queries, change: Callable[[Ragged], Ragged]) -> Queries:
+    """Return the queries with histories, ratings and times changed in the same way."""
+    ratings, times = queries.ratings, queries.timestamps
     return replace(
         queries,
-        histories=histories,
-        ratings=chosen(queries.ratings),
-        timestamps=chosen(queries.timestamps),
+        histories=change(queries.histories),
+        ratings=None if ratings is None else change(ratings),
+        timestamps=None if times is None else change(times),
     )
 
 

@@ -115,17 +115,15 @@ def training_queries(train: Dataset, rows: np.ndarray) -> Queries:
     by_user, log = train.rows_by_user, train.interactions
     before = np.empty(len(log), np.int64)
     before[by_user.values] = np.arange(len(log)) - np.repeat(by_user.offsets[:-1], by_user.lengths)
-    lengths = before[rows]
-    offsets = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
-    starts = by_user.offsets[log.user[rows]]
-    seen = by_user.values[np.arange(offsets[-1]) + np.repeat(starts - offsets[:-1], lengths)]
+    places = Ragged.spans(by_user.offsets[log.user[rows]], before[rows])
+    seen = places.with_values(by_user.values[places.values])
 
     def column(values: np.ndarray | None) -> Ragged | None:
-        return None if values is None else Ragged(values[seen], offsets)
+        return None if values is None else seen.with_values(values[seen.values])
 
     return Queries(
         log.user[rows].astype(np.int64),
-        Ragged(log.item[seen], offsets),
+        seen.with_values(log.item[seen.values]),
         column(log.rating),
         column(log.timestamp),
         None if log.timestamp is None else log.timestamp[rows],
@@ -158,13 +156,6 @@ def pooled(groups: Ragged, rows: np.ndarray, how: Pooling) -> np.ndarray:
     if full.any():
         out[full] = np.maximum.reduceat(rows[groups.values], groups.offsets[:-1][full], axis=0)
     return out
-
-
-def kept(groups: Ragged, mask: np.ndarray) -> Ragged:
-    """Return the groups with the values where a (N,) mask of the values is True."""
-    lengths = np.bincount(groups.row_of[mask], minlength=len(groups))
-    offsets = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
-    return Ragged(groups.values[mask], offsets)
 
 
 def unit_rows(matrix: Matrix) -> Matrix:

@@ -11,7 +11,7 @@ from llmrec.backbones.embed import TextPooling, embed_texts
 from llmrec.core.config import BackboneSpec, build, construct_check
 from llmrec.core.errors import DataError
 from llmrec.core.types import Ragged
-from llmrec.features.base import Matrix, kept, pooled
+from llmrec.features.base import Matrix, pooled
 from llmrec.features.text import Of, Source, TextFeature, text_problems
 
 MINILM = {"name": "minilm"}
@@ -90,4 +90,4 @@ class SentenceEmbedding(TextFeature):
 
     def gather(self, groups: Ragged, rows: Matrix) -> Matrix:
         told: np.ndarray = np.any(rows, axis=1)
-        return pooled(kept(groups, told[groups.values]), rows, self.pooling)
+        return pooled(groups.keep(told[groups.values]), rows, self.pooling)

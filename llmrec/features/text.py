@@ -9,7 +9,7 @@ import numpy as np
 
 from llmrec.core.errors import DataError
 from llmrec.core.types import Dataset, Queries, Ragged
-from llmrec.features.base import BaseFeature, Matrix, kept
+from llmrec.features.base import BaseFeature, Matrix
 
 Of = Literal["item", "user"]
 Source = Literal["item_fields", "written"]
@@ -116,7 +116,7 @@ class TextFeature(BaseFeature):
         if queries.time is not None and len(self.written_times):
             until = np.repeat(queries.time, groups.lengths)
             allowed &= self.written_times[groups.values] < until
-        return self.gather(kept(groups, allowed), self.rows)
+        return self.gather(groups.keep(allowed), self.rows)
 
 
 def _written(data: Dataset) -> np.ndarray:

@@ -14,7 +14,7 @@ from llmrec.core.config import construct_check
 from llmrec.core.errors import DataError
 from llmrec.core.types import Ragged
 from llmrec.data.word_vectors import read_vectors, train_vectors, words_of
-from llmrec.features.base import Matrix, Pooling, kept, pooled
+from llmrec.features.base import Matrix, Pooling, pooled
 from llmrec.features.text import Of, Source, TextFeature, text_problems
 
 
@@ -49,7 +49,7 @@ class WordVectors(TextFeature):
 
     def gather(self, groups: Ragged, rows: Matrix) -> Matrix:
         told = rows.any(axis=1)
-        return pooled(kept(groups, told[groups.values]), rows, self.pooling)
+        return pooled(groups.keep(told[groups.values]), rows, self.pooling)
 
     @property
     def learned(self) -> tuple[str, ...]:

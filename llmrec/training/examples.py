@@ -46,24 +46,20 @@ class Examples:
         inside = (self.targets >= self.starts) & (self.targets < self.ends)
         return inside.astype(np.int64)
 
-    def places(self, rows: np.ndarray) -> np.ndarray:
-        """Return the places from start to end of the chosen examples, one after the other."""
-        spans = self.ends[rows] - self.starts[rows]
-        begin = np.cumsum(spans) - spans
-        places: np.ndarray = np.arange(spans.sum()) + np.repeat(self.starts[rows] - begin, spans)
-        return places
+    def places(self, rows: np.ndarray) -> Ragged:
+        """Return the places of the chosen examples' histories."""
+        places = Ragged.spans(self.starts[rows], self.ends[rows] - self.starts[rows])
+        if not self.around or self.targets is None:
+            return places
+        return places.keep(places.values != self.targets[rows][places.row_of])
 
     def histories(self, rows: np.ndarray) -> tuple[Ragged, Ragged | None]:
         """Return the item ids and ratings of the chosen examples' histories."""
-        spans = self.ends[rows] - self.starts[rows]
         places = self.places(rows)
-        lengths = spans
-        if self.around and self.targets is not None:
-            places = places[places != np.repeat(self.targets[rows], spans)]
-            lengths = self.lengths[rows]
-        offsets = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
-        items = Ragged(self.items[places], offsets)
-        return items, None if self.ratings is None else items.with_values(self.ratings[places])
+        items = places.with_values(self.items[places.values])
+        if self.ratings is None:
+            return items, None
+        return items, places.with_values(self.ratings[places.values])
 
 
 def windows(train: Dataset, length: int) -> Examples:

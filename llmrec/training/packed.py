@@ -49,7 +49,7 @@ class PackedCollator:
         rows = np.asarray(numbers)
         items, ratings = self.windows.histories(rows)
         batch = self.batches.make(items, ratings, None)
-        places = items.with_values(self.windows.places(rows))
+        places = self.windows.places(rows)
         chosen = self.asked[places.values]
         asked = places.with_values(chosen).padded(batch["items"].shape[1], False)
         batch |= {"candidates": batch["items"], "asked": torch.from_numpy(asked)}

@@ -83,4 +83,4 @@ def test_pieces_cover_every_interaction_once() -> None:
     pieces = chunks(train, 2)
     assert pieces.lengths.max() == 2
     places = pieces.places(np.arange(len(pieces)))
-    assert sorted(places.tolist()) == list(range(len(train)))
+    assert sorted(places.values.tolist()) == list(range(len(train)))
