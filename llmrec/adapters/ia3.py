@@ -7,7 +7,13 @@ from pathlib import Path
 from typing import Any
 
 from llmrec.adapters.base import BaseAdapter
-from llmrec.adapters.peft_weights import VISIBLE, restored, save_weights, wrapped_with
+from llmrec.adapters.peft_weights import (
+    VISIBLE,
+    read_plainly,
+    restored,
+    save_weights,
+    wrapped_with,
+)
 from llmrec.adapters.targets import SCALED
 from llmrec.core.extras import require
 
@@ -58,12 +64,7 @@ class IA3(BaseAdapter):
         save_weights(module, folder)
 
     def restore(self, module: Any, folder: Path) -> Any:
-        return restored(module, folder, _read, _is_trained)
-
-
-def _read(module: Any, folder: str) -> Any:
-    peft = require("peft", "lm", "adapter ia3")
-    return peft.PeftModel.from_pretrained(module, folder, is_trainable=True)
+        return restored(module, folder, read_plainly, _is_trained)
 
 
 def _is_trained(stored: Mapping[str, Any]) -> bool:

@@ -41,6 +41,12 @@ def save_weights(module: Any, folder: Path) -> None:
     module.save_pretrained(folder, save_embedding_layers=False)
 
 
+def read_plainly(module: Any, folder: str) -> Any:
+    """Put a stored adapter into a module as peft does it, to train on or to score."""
+    peft = require("peft", "lm", "a stored adapter")
+    return peft.PeftModel.from_pretrained(module, folder, is_trainable=True)
+
+
 def restored(
     module: Any,
     folder: Path,

@@ -9,7 +9,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from llmrec.heads.losses import FOCUSING, balanced_weights, coral, focal
+from llmrec.heads.losses import balanced_weights, coral, focal, focusing_of
 
 Tensor = torch.Tensor
 
@@ -37,9 +37,7 @@ class Classes(nn.Module):
         self.biases: nn.Parameter | None = None
         if self.ordinal:  # falling, as the probabilities of being above each class are
             self.biases = nn.Parameter(torch.linspace(1, -1, len(values) - 1))
-        self.focusing = None
-        if head.loss == "focal":
-            self.focusing = FOCUSING if head.focusing is None else head.focusing
+        self.focusing = focusing_of(head)
         weights = None
         if head.class_weights:
             weights = balanced_weights(torch.as_tensor(statistics["counts"]))

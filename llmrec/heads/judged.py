@@ -9,7 +9,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from llmrec.heads.losses import FOCUSING, balanced_weights, coral, focal
+from llmrec.heads.losses import balanced_weights, coral, focal, focusing_of
 from llmrec.heads.modules import LogOdds
 
 Tensor = torch.Tensor
@@ -61,9 +61,7 @@ class Like(LogOdds):
     def __init__(self, head: Any, width: int, statistics: Mapping[str, Any], tied: bool) -> None:
         super().__init__()
         self.readout = Readout(width, tied=tied, zero=head.averages)
-        self.focusing = None
-        if head.loss == "focal":
-            self.focusing = FOCUSING if head.focusing is None else head.focusing
+        self.focusing = focusing_of(head)
         weights = None
         if head.class_weights:
             weights = balanced_weights(torch.as_tensor(statistics["like_counts"]))

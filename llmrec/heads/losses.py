@@ -14,6 +14,13 @@ from torch.nn import functional
 FOCUSING = 2.0
 
 
+def focusing_of(head: Any) -> float | None:
+    """Return how much a head's focal loss turns to what is hard; None for another loss."""
+    if head.loss != "focal":
+        return None
+    return FOCUSING if head.focusing is None else float(head.focusing)
+
+
 def blocked_cross_entropy(
     states: torch.Tensor,
     weight: torch.Tensor,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from llmrec.recommenders.titles import TitleIndex
 
@@ -81,16 +81,21 @@ def parse_ranking(text: str, index: TitleIndex) -> tuple[list[int], int, int]:
     Returns:
         places from 0, best first; how many names were no candidate; how many came twice.
     """
-    order: list[int] = []
+    return _tally(_named(text, index))
+
+
+def _tally(found: Iterable[int | None]) -> tuple[list[int], int, int]:
+    """Return what was named, once each and in order; how many were nothing; how many came twice."""
+    order: dict[int, None] = {}
     invalid = repeated = 0
-    for place in _named(text, index):
-        if place is None:
+    for each in found:
+        if each is None:
             invalid += 1
-        elif place in order:
+        elif each in order:
             repeated += 1
         else:
-            order.append(place)
-    return order, invalid, repeated
+            order[each] = None
+    return list(order), invalid, repeated
 
 
 def _named(text: str, index: TitleIndex) -> list[int | None]:
@@ -141,16 +146,7 @@ def parse_titles(text: str, index: TitleIndex, most: int) -> tuple[list[int], in
         item ids, best first; how many titles were read; how many were no item; how many came twice.
     """
     written = [title for line in text.splitlines() for title in titles_in(line)][:most]
-    order: list[int] = []
-    invalid = repeated = 0
-    for title in written:
-        item = index.find(title)
-        if item is None:
-            invalid += 1
-        elif item in order:
-            repeated += 1
-        else:
-            order.append(item)
+    order, invalid, repeated = _tally(map(index.find, written))
     return order, len(written), invalid, repeated
 
 

@@ -15,7 +15,7 @@ import numpy as np
 from llmrec.core.config import BackboneSpec, build
 from llmrec.core.errors import ComponentError
 from llmrec.core.seeding import derive_seed
-from llmrec.core.types import Split
+from llmrec.core.types import Ragged, Split
 
 SHOTS = 5
 HISTORY = 5
@@ -142,22 +142,18 @@ def _continue(model: Any, tokenizer: Any, prompts: list[str], batch_size: int = 
         pad_token_id=padding,
     )
     limit = getattr(model.config, "max_position_embeddings", None) or 1024
-    rows = [
-        tokenizer(prompt, add_special_tokens=False)["input_ids"][-(limit - LONGEST) :]
-        for prompt in prompts
-    ]
+    rows = Ragged.from_rows(
+        [tokenizer(prompt, add_special_tokens=False)["input_ids"] for prompt in prompts], np.int64
+    ).tail(limit - LONGEST)
     written = []
     for start in range(0, len(rows), batch_size):
-        part = rows[start : start + batch_size]
-        width = max(map(len, part))
-        ids = torch.full((len(part), width), padding)
-        mask = torch.zeros((len(part), width), dtype=torch.long)
-        for row, tokens in enumerate(part):
-            ids[row, width - len(tokens) :] = torch.tensor(tokens)
-            mask[row, width - len(tokens) :] = 1
+        part = rows.take(slice(start, start + batch_size))
+        ids = torch.from_numpy(part.padded(fill=padding, side="left"))
+        real = part.with_values(np.ones_like(part.values))
+        mask = torch.from_numpy(real.padded(fill=0, side="left"))
         with torch.inference_mode():
             output = model.generate(input_ids=ids, attention_mask=mask, generation_config=config)
-        written += tokenizer.batch_decode(output[:, width:], skip_special_tokens=True)
+        written += tokenizer.batch_decode(output[:, ids.shape[1] :], skip_special_tokens=True)
     return written
 
 

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from transformers.cache_utils import DynamicLayer
 
-from llmrec.backbones.base import inner
+from llmrec.backbones.base import inner, virtual_tokens
 from llmrec.training.net import Net
 
 # Reading a history apart takes two calls of the model; below this it does not pay.
@@ -27,9 +27,8 @@ def can_share(net: Net) -> bool:
     decoder may do so, too, it has to give the same states both ways on a few tokens, once.
     """
     config = inner(net.model).config
-    virtual = getattr(getattr(net.model, "active_peft_config", None), "is_prompt_learning", False)
     window = getattr(config, "sliding_window", None)
-    if net.backbone.direction != "causal" or virtual or window is not None:
+    if net.backbone.direction != "causal" or virtual_tokens(net.model) or window is not None:
         return False
     if net.proven_to_share is None:
         net.proven_to_share = _proven(net)

@@ -162,7 +162,8 @@ def test_models_that_read_in_both_directions_share_only_the_tokens() -> None:
 
 def test_virtual_tokens_and_sliding_windows_take_the_plain_path() -> None:
     net = fitted("like")._model.net
-    net.model.active_peft_config = type("Config", (), {"is_prompt_learning": True})()
+    peft = {"is_prompt_learning": True, "num_virtual_tokens": 3}
+    net.model.active_peft_config = type("Config", (), peft)()
     assert not can_share(net)
     del net.model.active_peft_config
     assert can_share(net)
