@@ -165,8 +165,7 @@ class AmazonReviews:
             raise DataError("the catalogue of the metadata needs data.metadata=FILE")
         sums: dict[str, str] = {}
         path = Path(self.reviews).expanduser()
-        keys = [value for value in vars(form.columns).values() if value is not None]
-        log = read_json_lines(path, [*keys, form.headline], content_of(path, sums))
+        log = read_json_lines(path, [*form.columns.names, form.headline], content_of(path, sums))
         notes: dict[str, int] = {"reviews": len(log)}
         if self.headline:
             log = _with_headline(log, form)

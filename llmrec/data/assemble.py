@@ -36,6 +36,12 @@ class Columns:
     text: str | None = None
     classes: Sequence[str] | None = None
 
+    @property
+    def names(self) -> list[str]:
+        """The columns that there are."""
+        every = (self.user, self.item, self.rating, self.timestamp, self.text)
+        return [name for name in every if name is not None]
+
 
 @dataclass(frozen=True, eq=False)
 class About:

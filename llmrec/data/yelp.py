@@ -54,8 +54,7 @@ class Yelp:
         folder, sums = Path(self.folder).expanduser(), dict[str, str]()
         columns = Columns("user_id", "business_id", "stars", "date", "text")
         path = packed(folder, ["yelp_academic_dataset_review.json"])
-        keys = [str(key) for key in vars(columns).values() if key is not None]
-        log = read_json_lines(path, keys, content_of(path, sums))
+        log = read_json_lines(path, columns.names, content_of(path, sums))
         path = packed(folder, ["yelp_academic_dataset_business.json"])
         items = read_objects(path, ["business_id", *FIELDS], content_of(path, sums))
         return assemble(
