@@ -1,4 +1,4 @@
-"""Top-k and ranks over score matrices, with ties broken so that a constant scorer gains nothing."""
+"""Top-k, ranks and one scale for score matrices; ties give a constant scorer nothing."""
 
 from __future__ import annotations
 
@@ -118,3 +118,15 @@ def top_k(scores: np.ndarray, k: int, users: np.ndarray) -> np.ndarray:
     order = np.lexsort((keys, -values), axis=-1)
     chosen[:, :width] = np.take_along_axis(table, order, axis=1)
     return chosen
+
+
+def zscore(values: np.ndarray, allowed: np.ndarray) -> np.ndarray:
+    """Return values minus the mean, over the standard deviation, both of the allowed places."""
+    n = np.maximum(allowed.sum(axis=1), 1)[:, None]
+    mean = np.where(allowed, values, 0.0).sum(axis=1)[:, None] / n
+    centred = values - mean
+    spread = np.sqrt(np.where(allowed, centred * centred, 0.0).sum(axis=1)[:, None] / n)
+    # a constant row has no spread but rounding
+    flat = spread <= 1e-9 * np.maximum(np.abs(mean), 1e-30)
+    scaled: np.ndarray = np.where(flat, 0.0, centred / np.where(flat, 1.0, spread))
+    return scaled

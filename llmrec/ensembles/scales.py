@@ -6,6 +6,8 @@ from typing import Literal
 
 import numpy as np
 
+from llmrec.core.ranking import zscore
+
 Scale = Literal["zscore", "rank", "softmax"]
 
 
@@ -22,18 +24,6 @@ def finite(scores: np.ndarray) -> np.ndarray:
         limits = np.where(values < 0, lowest, highest)
         values = np.where(bad, np.where(np.isfinite(limits), limits, 0.0), values)
     return values
-
-
-def zscore(values: np.ndarray, allowed: np.ndarray) -> np.ndarray:
-    """Return values minus the mean, over the standard deviation, both of the allowed places."""
-    n = np.maximum(allowed.sum(axis=1), 1)[:, None]
-    mean = np.where(allowed, values, 0.0).sum(axis=1)[:, None] / n
-    centred = values - mean
-    spread = np.sqrt(np.where(allowed, centred * centred, 0.0).sum(axis=1)[:, None] / n)
-    # a constant row has no spread but rounding
-    flat = spread <= 1e-9 * np.maximum(np.abs(mean), 1e-30)
-    scaled: np.ndarray = np.where(flat, 0.0, centred / np.where(flat, 1.0, spread))
-    return scaled
 
 
 def rank(values: np.ndarray, allowed: np.ndarray) -> np.ndarray:

@@ -12,7 +12,7 @@ from llmrec.core.config import RecommenderSpec, build
 from llmrec.core.errors import ComponentError, LlmrecError, RunError
 from llmrec.core.files import read_json, write_json
 from llmrec.core.protocols import NO_CONTEXT, FitContext, ModelInfo, Recommender, Task
-from llmrec.core.ranking import top_k
+from llmrec.core.ranking import top_k, zscore
 from llmrec.core.seeding import derive_seed
 from llmrec.core.types import Dataset, Queries, make_queries
 from llmrec.recommenders.base import (
@@ -161,16 +161,16 @@ class TwoStage(BaseRecommender):
         order = np.asarray(self.ordered_by.score(queries, asked), np.float64)
         if self.fusion:
             retrieved = np.take_along_axis(found, safe, axis=1).astype(np.float64)
-            own, theirs = _standard(order, real), _standard(retrieved, real)
+            own, theirs = zscore(order, real), zscore(retrieved, real)
             order = (1 - self.fusion) * own + self.fusion * theirs
-        places = np.empty(found.shape, np.float32)
-        for row in range(len(found)):
-            top = columns[row, real[row]]
-            rest = np.setdiff1d(np.arange(found.shape[1]), top)
-            first = _places(order[row, real[row]])
-            places[row, top] = first
-            places[row, rest] = first.max(initial=0) + _places(found[row, rest])
-        return -places
+        row, nth = np.nonzero(real)
+        top = columns[row, nth]
+        rest = np.ones(found.shape, bool)
+        rest[row, top] = False
+        first = _places(order, real)
+        places = first.max(axis=1, where=real, initial=0)[:, None] + _places(found, rest)
+        places[row, top] = first[row, nth]
+        return -places.astype(np.float32)
 
     def score_all(self, queries: Queries) -> np.ndarray:
         return self.score(queries)
@@ -211,16 +211,16 @@ def _part(context: FitContext, name: str) -> FitContext:
     )
 
 
-def _places(scores: np.ndarray) -> np.ndarray:
-    """Return (N,) places from 1, the highest score first; equal scores share one."""
-    values, places = np.unique(-scores, return_inverse=True)
-    return places.reshape(-1) + 1 if len(values) else np.zeros(0, np.int64)
+def _places(scores: np.ndarray, counted: np.ndarray) -> np.ndarray:
+    """Return (B, C) places from 1 among the counted scores of a row, the highest first.
 
-
-def _standard(scores: np.ndarray, real: np.ndarray) -> np.ndarray:
-    """Return (B, k) scores with mean 0 and standard deviation 1 over the real places of a row."""
-    counts = np.maximum(real.sum(1, keepdims=True), 1)
-    kept = np.where(real, scores, 0.0)
-    centred = np.where(real, kept - kept.sum(1, keepdims=True) / counts, 0.0)
-    spread = np.sqrt((centred**2).sum(1, keepdims=True) / counts)
-    return centred / np.where(spread > 0, spread, 1.0)
+    Equal scores share one; what is not counted gets a place that means nothing.
+    """
+    keys = np.where(counted, -scores, np.inf)
+    order = np.argsort(keys, axis=1)
+    ordered = np.take_along_axis(keys, order, axis=1)
+    new = np.ones(keys.shape, np.int64)
+    new[:, 1:] = ordered[:, 1:] != ordered[:, :-1]
+    places = np.empty(keys.shape, np.int64)
+    np.put_along_axis(places, order, new.cumsum(axis=1), axis=1)
+    return places
