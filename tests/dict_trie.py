@@ -29,7 +29,13 @@ def allowed(root: dict[int, Any], written: Sequence[int], end: int) -> list[int]
 
 
 def generate(
-    net: Any, tokenizer: Any, ids: torch.Tensor, mask: torch.Tensor, root: dict, n_beams: int
+    net: Any,
+    tokenizer: Any,
+    ids: torch.Tensor,
+    mask: torch.Tensor,
+    root: dict[int, Any] | None,
+    n_beams: int,
+    max_new_tokens: int = 64,
 ) -> tuple[list[list[list[int]]], torch.Tensor]:
     """Return the written sequences of each row, best first, and their (B, n_beams) scores.
 
@@ -38,8 +44,9 @@ def generate(
         tokenizer: of the backbone.
         ids: (B, P) prompts, right-padded.
         mask: (B, P) bool.
-        root: what `dict_trie` returned.
+        root: what `dict_trie` returned, None to write freely.
         n_beams: beams, all of which are returned.
+        max_new_tokens: tokens written, at most.
     """
     model, end, padding = net.model, tokenizer.eos_token_id, tokenizer.pad_token_id
     causal = net.backbone.direction == "causal"
@@ -53,7 +60,7 @@ def generate(
     output = model.generate(
         input_ids=ids,
         attention_mask=mask.long(),
-        max_new_tokens=64,
+        max_new_tokens=max_new_tokens,
         num_beams=n_beams,
         num_return_sequences=n_beams,
         do_sample=False,
@@ -64,7 +71,9 @@ def generate(
         output_scores=True,
         pad_token_id=padding,
         eos_token_id=end,
-        prefix_allowed_tokens_fn=lambda _, row: allowed(root, row.tolist()[skip:], end),
+        prefix_allowed_tokens_fn=None
+        if root is None
+        else lambda _, row: allowed(root, row.tolist()[skip:], end),
     )
     sequences = output.sequences[:, skip:].tolist()
     cut = [row[: row.index(end) + 1] if end in row else row for row in sequences]

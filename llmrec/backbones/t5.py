@@ -96,6 +96,18 @@ class T5(TransformerBackbone):
         )
         return output.last_hidden_state
 
+    def logits(self, model: Any, states: Any) -> Any:
+        """Return (…, V) logits of the (…, H) states of the decoder."""
+        whole = inner(model)
+        config = whole.config
+        scaled = {
+            "t5": getattr(config, "scale_decoder_outputs", False),
+            "umt5": getattr(config, "tie_word_embeddings", False),
+        }
+        if scaled.get(config.model_type):
+            states = states * whole.model_dim**-0.5
+        return whole.lm_head(states)
+
     def answer_logits(self, model: Any, mask: Any, ids: Any, answers: Any) -> Any:
         import torch
 

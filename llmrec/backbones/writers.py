@@ -120,48 +120,57 @@ class Seq2SeqWriter:
         model: what the backbone loaded, with a language-model head.
         ids: (B, P) token ids of the prompts, right-padded.
         mask: (B, P) bool.
+        written: (B, W) tokens that the decoder has written already, None for none.
     """
 
-    def __init__(self, backbone: Any, model: Any, ids: torch.Tensor, mask: torch.Tensor) -> None:
+    def __init__(
+        self,
+        backbone: Any,
+        model: Any,
+        ids: torch.Tensor,
+        mask: torch.Tensor,
+        written: torch.Tensor | None = None,
+    ) -> None:
+        self.backbone = backbone
         self.model = inner(model)
         self.decoder = self.model.decoder
+        start = self.model.config.decoder_start_token_id
+        self.first = torch.full((len(ids), 1), start, device=ids.device)
+        if written is not None:
+            self.first = torch.cat([self.first, written], 1)
         memory, mask = memory_of(backbone.encode(model, mask, ids=ids))
         cross = [block.layer[1].EncDecAttention for block in self.decoder.block]
         self.memory = [(_split(a, a.k(memory)), _split(a, a.v(memory))) for a in cross]
         bias = torch.zeros(len(mask), 1, 1, mask.shape[1], dtype=memory.dtype, device=mask.device)
         self.memory_bias = bias.masked_fill_(~mask[:, None, None], torch.finfo(bias.dtype).min)
         self.cache: list[tuple[torch.Tensor, torch.Tensor]] = []  # (B × n, heads, S, D)
-        self.n_before, self.written = 1, 0
+        self.n_before, self.n_written = 1, 0
         if hasattr(self.decoder, "learned_past"):  # a prefix stands before what is written
             past = self.decoder.learned_past()
-            self.written = past.shape[3]
+            self.n_written = past.shape[3]
             self.cache = [tuple(t.expand(len(ids), -1, -1, -1) for t in layer) for layer in past]
-        config = self.model.config
-        self.umt5 = config.model_type == "umt5"
-        scales = config.tie_word_embeddings if self.umt5 else False
-        self.scales = getattr(config, "scale_decoder_outputs", scales)
 
     def start(self) -> torch.Tensor:
         """Return (B, 1, V) logits of the first token to write."""
-        start = self.model.config.decoder_start_token_id
-        shape, device = (len(self.memory_bias), 1), self.memory_bias.device
-        return self.step(
-            torch.full(shape, start, device=device),
-            torch.zeros(shape, dtype=torch.long, device=device),
-        )
+        return self._logits(self._read(self.first.unsqueeze(1), None)[:, :, -1])
 
     def step(self, tokens: torch.Tensor, parents: torch.Tensor) -> torch.Tensor:
         """Return (B, n, V) logits after the (B, n) tokens."""
-        rows, n = tokens.shape
-        starts = torch.arange(rows, device=parents.device).unsqueeze(1) * self.n_before
-        origin = (starts + parents).flatten()
-        self.n_before, self.written = n, self.written + 1
-        states = self.decoder.embed_tokens(tokens)
-        distances = self._distances(0, states.dtype)
+        starts = torch.arange(len(tokens), device=parents.device).unsqueeze(1) * self.n_before
+        self.n_before = tokens.shape[1]
+        states = self._read(tokens.unsqueeze(2), (starts + parents).flatten())
+        return self._logits(states[:, :, 0])
+
+    def _read(self, tokens: torch.Tensor, origin: torch.Tensor | None) -> torch.Tensor:
+        """Return (B, n, S, H) states of (B, n, S) tokens, S new ones of each beam."""
+        rows, n, new = tokens.shape
+        self.n_written += new
+        states = self.decoder.embed_tokens(tokens).flatten(1, 2)
         for number, block in enumerate(self.decoder.block):
-            if number and block.layer[0].SelfAttention.has_relative_attention_bias:
-                distances = self._distances(number, states.dtype)  # UMT5: each layer its own
-            states = states + self._own_attention(number, block.layer[0], states, origin, distances)
+            beams = states.view(rows * n, new, -1)
+            states = states + self._own_attention(number, block.layer[0], beams, origin).view_as(
+                states
+            )
             layer = block.layer[1]
             attention = layer.EncDecAttention
             query = _split(attention, attention.q(layer.layer_norm(states)))
@@ -169,9 +178,10 @@ class Seq2SeqWriter:
             states = states + attention.o(mixed)
             states = block.layer[-1](states)
         states = self.decoder.final_layer_norm(states)
-        if self.scales:
-            states = states * self.model.model_dim**-0.5
-        logits: torch.Tensor = self.model.lm_head(states)
+        return states.view(rows, n, new, -1)
+
+    def _logits(self, states: torch.Tensor) -> torch.Tensor:
+        logits: torch.Tensor = self.backbone.logits(self.model, states)
         return logits
 
     def _own_attention(
@@ -179,42 +189,36 @@ class Seq2SeqWriter:
         number: int,
         layer: Any,
         states: torch.Tensor,
-        origin: torch.Tensor,
-        distances: torch.Tensor,
+        origin: torch.Tensor | None,
     ) -> torch.Tensor:
         attention = layer.SelfAttention
-        normed = layer.layer_norm(states).flatten(0, 1).unsqueeze(1)  # (B × n, 1, H)
+        normed = layer.layer_norm(states)
         query, keys, values = (
             _split(attention, project(normed))
             for project in (attention.q, attention.k, attention.v)
         )
         if number < len(self.cache):
             before = self.cache[number]
-            keys = torch.cat([before[0][origin], keys], 2)
-            values = torch.cat([before[1][origin], values], 2)
+            if origin is not None:
+                before = before[0][origin], before[1][origin]
+            keys, values = torch.cat([before[0], keys], 2), torch.cat([before[1], values], 2)
             self.cache[number] = keys, values
         else:
             self.cache.append((keys, values))
-        mixed = _attend(query, keys, values, distances)
-        output: torch.Tensor = attention.o(mixed).view_as(states)
+        bias = self._distances(number, states.shape[1], states.dtype)
+        output: torch.Tensor = attention.o(_attend(query, keys, values, bias))
         return output
 
-    def _distances(self, number: int, dtype: torch.dtype) -> torch.Tensor:
-        """Return the (1, heads, 1, S) bias of the written tokens by how far back they are."""
+    def _distances(self, number: int, new: int, dtype: torch.dtype) -> torch.Tensor:
+        """Return the (1, heads, new, S) bias of a layer by how far back the written tokens are."""
         attention = self.decoder.block[number].layer[0].SelfAttention
-        device = attention.relative_attention_bias.weight.device
-        far = torch.arange(1 - self.written, 1, device=device).unsqueeze(0)
-        if self.umt5:
-            buckets = attention._relative_position_bucket(far)
-        else:
-            buckets = attention._relative_position_bucket(
-                far,
-                bidirectional=False,
-                num_buckets=attention.relative_attention_num_buckets,
-                max_distance=attention.relative_attention_max_distance,
-            )
-        bias: torch.Tensor = attention.relative_attention_bias(buckets).to(dtype)
-        return bias.permute(2, 0, 1).unsqueeze(0)
+        if not attention.has_relative_attention_bias:  # in T5 the first layer's serves all
+            attention = self.decoder.block[0].layer[0].SelfAttention
+        before = self.n_written - new
+        bias: torch.Tensor = attention.compute_bias(new, self.n_written, past_seen_tokens=before)
+        place = torch.arange(self.n_written, device=bias.device)
+        later = place[None, :] > place[before:, None]
+        return bias.to(dtype).masked_fill(later, torch.finfo(dtype).min)
 
 
 def _split(attention: Any, projected: torch.Tensor) -> torch.Tensor:

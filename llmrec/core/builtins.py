@@ -109,6 +109,11 @@ BUILTINS: dict[str, dict[str, str]] = {
     "prompt": {
         "items": "llmrec.prompts.items:Items",
         "text": "llmrec.prompts.text:Text",
+        "identifiers": "llmrec.prompts.identifiers:Identifiers",
+    },
+    "identifier": {
+        "numeric": "llmrec.heads.identifiers:Numeric",
+        "semantic": "llmrec.heads.identifiers:Semantic",
     },
     "feature": {
         "term_counts": "llmrec.features.terms:TermCounts",

@@ -42,6 +42,7 @@ AdapterSpec = Annotated[Spec, ComponentOf("adapter")]
 HeadSpec = Annotated[Spec, ComponentOf("head")]
 PromptSpec = Annotated[Spec, ComponentOf("prompt")]
 FeatureSpec = Annotated[Spec, ComponentOf("feature")]
+IdentifierSpec = Annotated[Spec, ComponentOf("identifier")]
 CombinerSpec = Annotated[Spec, ComponentOf("combiner")]
 TrackerSpec = Annotated[Spec, ComponentOf("tracker")]
 

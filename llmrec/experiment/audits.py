@@ -54,7 +54,7 @@ def rendered_prompts(config: Mapping[str, Any], split: Split) -> list[RenderedPr
     queries, targets = make_queries(split.train.union(split.valid), split.test)
     first = slice(0, N_PROMPTS)
     queries, targets = queries.take(first), targets.take(first)
-    items = item_records(split.train)
+    items = item_records(split.train, ["item_0"] * split.train.n_items)
     return [
         RenderedPrompts(
             label,

@@ -25,6 +25,7 @@ GROUP_OF = {
     "head": "model/head",
     "prompt": "model/prompt",
     "feature": "model/feature",
+    "identifier": "model/identifier",
     "combiner": "ensemble/combiner",
     "metric": "evaluation",
     "tracker": "tracker",

@@ -31,15 +31,19 @@ def check_prompts(config: Mapping[str, Any], dataset: Dataset) -> None:
         DataError: with every problem of every prompt.
     """
     problems = []
-    records: list[dict[str, str]] = []
+    records: dict[bool, list[dict[str, str]]] = {}
     for label, spec in prompted(config).items():
         prompt = build("prompt", spec["prompt"])
         if prompt.kind != "text":
             continue
-        records = records or item_records(dataset)
+        identified = spec.get("identifier") is not None
+        if identified not in records:
+            # Identifiers are made with the model: here something stands for them.
+            stand_ins = ["item_0"] * dataset.n_items if identified else None
+            records[identified] = item_records(dataset, stand_ins)
         asks = bool(getattr(build("recommender", spec), "asks_about_candidates", False))
         rated = dataset.interactions.rating is not None
-        found = lint(prompt, records, rated=rated, asks=asks)
+        found = lint(prompt, records[identified], rated=rated, asks=asks)
         problems += [f"{label}: prompt {problem}" for problem in found]
     if len(problems) == 1:
         raise DataError(problems[0])
@@ -174,9 +178,10 @@ def _candidate(split: Split, user: int, name: str, chosen: str | None) -> int:
 
 def _words_and_tokens(model: Any, train: Dataset, queries: Queries, asked: int | None) -> list[str]:
     from llmrec.recommenders.assembly import tokenizer_of
+    from llmrec.recommenders.identifiers import records_of
 
     prompt, backbone = model._prompt, model._backbone
-    records = item_records(train)
+    records = records_of(model, train)
     candidates = None if asked is None else np.array([asked])
     if candidates is not None and model.lists_candidates:  # and the first others
         size = min(model._head.list_size, len(records))
@@ -217,8 +222,9 @@ def _item_tokens(model: Any, dataset: Dataset, queries: Queries, asked: int | No
     titles = item_titles(dataset)
     ratings = queries.ratings.tail(room)[0] if queries.ratings is not None else None
     left_out = int(queries.histories.lengths[0]) - len(shown)
+    each = "one per item" if prompt.kind == "items" else "as the tokens of their identifiers"
     lines = [
-        f"tokens: {len(shown) + (asked is not None)} of at most {prompt.max_length}, one per item",
+        f"tokens: {len(shown) + (asked is not None)} of at most {prompt.max_length}, {each}",
         f"cut from the front: {left_out} older items",
         "",
         "read by the model, oldest first:",

@@ -110,3 +110,49 @@ def beam_search(
         nodes = nodes.gather(1, kept)
         logits = writer.step(tokens.gather(1, kept), places.gather(1, kept) // width)
     return leaves.masked_fill(finished.isneginf(), -1), finished
+
+
+@torch.inference_mode()
+def free_beams(
+    writer: Writer, end: int, longest: int, n_beams: int
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return what the best beams write without a trie, as `beam_search` under none would.
+
+    Args:
+        writer: the model, having read the prompts.
+        end: the end token.
+        longest: tokens of a beam, at most; a longer one is cut.
+        n_beams: beams of each row.
+
+    Returns:
+        (B, n_beams, longest) token ids, filled up with the end token; (B, n_beams) float32 sums of
+        log-probabilities, best first.
+    """
+    logits = writer.start()
+    device, n_rows = logits.device, len(logits)
+    rows = torch.full((n_rows, 1, longest), end, device=device)
+    scores = torch.zeros(n_rows, 1, device=device)
+    finished = torch.full((n_rows, n_beams), -torch.inf, device=device)
+    written = torch.full((n_rows, n_beams, longest), end, device=device)
+    for place in range(longest):
+        size = logits.shape[2]
+        totals = (scores.unsqueeze(-1) + logits.float().log_softmax(2)).flatten(1)
+        best, places = totals.topk(min(2 * n_beams, totals.shape[1]))
+        parents, tokens = places // size, places % size
+        rows = _gathered(rows, parents)
+        rows[:, :, place] = tokens
+        ends = (tokens == end) | (place == longest - 1)
+        counted = ends & (torch.arange(len(best[0]), device=device) < n_beams)
+        both = torch.cat([finished, best.masked_fill(~counted, -torch.inf)], 1)
+        finished, kept = both.topk(n_beams)
+        written = _gathered(torch.cat([written, rows], 1), kept)
+        scores, kept = best.masked_fill(ends, -torch.inf).topk(min(n_beams, best.shape[1]))
+        if place == longest - 1 or not (scores[:, 0] > finished[:, -1]).any():
+            break
+        rows = _gathered(rows, kept)
+        logits = writer.step(tokens.gather(1, kept), parents.gather(1, kept))
+    return written, finished
+
+
+def _gathered(rows: torch.Tensor, places: torch.Tensor) -> torch.Tensor:
+    return rows.gather(1, places.unsqueeze(-1).expand(-1, -1, rows.shape[2]))

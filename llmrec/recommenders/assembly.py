@@ -25,14 +25,24 @@ from llmrec.core.ranking import mask_items, ranks_of
 from llmrec.core.seeding import derive_seed
 from llmrec.core.types import Dataset, Queries, Ragged, Targets
 from llmrec.heads.averages import Averages
+from llmrec.heads.bm25 import BM25
+from llmrec.heads.identifiers import Codes
 from llmrec.heads.trie import IdentifierTrie
 from llmrec.metrics.classes import MacroF1
 from llmrec.metrics.preference import LogLoss
 from llmrec.metrics.ranking import NDCG
 from llmrec.metrics.rating import RMSE
+from llmrec.prompts.identifiers import Vocabulary
 from llmrec.prompts.item_tokens import ItemTokens
-from llmrec.prompts.records import item_records
-from llmrec.recommenders.identifiers import answer_tokens, closed, tokenised_identifiers
+from llmrec.recommenders.identifiers import (
+    answer_tokens,
+    closed,
+    codes_of,
+    identifier_examples,
+    identifier_parts,
+    records_of,
+    tokenised_identifiers,
+)
 from llmrec.recommenders.listwise import METRIC as LIST_METRIC
 from llmrec.recommenders.listwise import (
     list_batches,
@@ -42,7 +52,7 @@ from llmrec.recommenders.listwise import (
 )
 from llmrec.recommenders.scoring import score
 from llmrec.recommenders.simple import likes_of
-from llmrec.training.batches import Batch, ItemBatches, TextBatches
+from llmrec.training.batches import Batch, IdentifierBatches, ItemBatches, TextBatches
 from llmrec.training.collate import (
     JudgedCollator,
     PromptCollator,
@@ -75,11 +85,13 @@ class Assembled:
         shapes: of the statistics that the head was built with.
         averages: of users and items, None unless the head asks for them.
         base: folder that holds the base weights beside which an adapter is stored, or None.
+        codes: the identifiers of an identifiers prompt, else None.
+        index: finds items for the queries that a head writes, else None.
     """
 
     head: Any
     net: Net
-    batches: ItemBatches | TextBatches
+    batches: ItemBatches | TextBatches | IdentifierBatches
     n_items: int
     tokenizer: Any = None
     identifiers: Ragged | None = None
@@ -88,6 +100,8 @@ class Assembled:
     shapes: dict[str, list[int]] = field(default_factory=dict)
     averages: Averages | None = None
     base: Any = None
+    codes: Codes | None = None
+    index: BM25 | None = None
 
 
 def assemble(owner: LanguageModel, train_side: Dataset) -> Assembled:
@@ -102,10 +116,13 @@ def assemble(owner: LanguageModel, train_side: Dataset) -> Assembled:
     needs = head.needs(prompt.kind)
     known = train_side.item_counts > 0
     catalogue: list[dict[str, str]] = [{}] * train_side.n_items  # read by text prompts only
-    tokenizer, table, stars = None, None, None
+    tokenizer, table, stars, codes = None, None, None, None
     if prompt.kind == "text":
-        catalogue = item_records(train_side)
+        catalogue = records_of(owner, train_side)
         tokenizer = tokenizer_of(owner, train_side, catalogue)
+    elif prompt.kind == "identifiers":
+        codes = codes_of(owner, train_side)
+        tokenizer = Vocabulary(prompt.user_tokens, codes.size)
     elif prompt.init != "random":
         texts = texts_or_refuse(train_side, prompt.fields, f"prompt items with init={prompt.init}")
         seen = [texts[item] for item in np.flatnonzero(known)]
@@ -134,7 +151,7 @@ def assemble(owner: LanguageModel, train_side: Dataset) -> Assembled:
             )
             tokens = prompt.build(table, stars)
         module = head.build(width, train_side.n_items, tokens is not None, statistics)
-    assembled = _put_together(owner, model, module, tokens, tokenizer, catalogue)
+    assembled = _put_together(owner, model, module, tokens, tokenizer, catalogue, codes)
     assembled.shapes = shapes_of(statistics)
     if getattr(head, "averages", False) and stars is not None:
         threshold = head.threshold if "preference" in head.tasks else None
@@ -162,12 +179,16 @@ def _put_together(
     tokens: ItemTokens | None,
     tokenizer: Any,
     catalogue: list[dict[str, str]],
+    codes: Codes | None,
 ) -> Assembled:
     prompt, head, backbone = owner._prompt, owner._head, owner._backbone
     needs = head.needs(prompt.kind)
-    answers, identifiers, trie = None, None, None
-    batches: ItemBatches | TextBatches
-    if tokens is not None:
+    answers, identifiers, trie, index = None, None, None, None
+    batches: ItemBatches | TextBatches | IdentifierBatches
+    if codes is not None:
+        batches, identifiers = identifier_parts(owner, model, tokenizer, codes)
+        trie = IdentifierTrie(identifiers, None)
+    elif tokens is not None:
         room = backbone.max_tokens(model) - 1  # one place is left for BERT's mask token
         if prompt.max_length > room:
             raise ComponentError(
@@ -189,13 +210,25 @@ def _put_together(
     if needs == "token_logits":
         known = answer_tokens(tokenizer, head)
         answers = torch.tensor(known[: len(catalogue)] if lists_candidates(head) else known)
-    if needs == "generate":
+    if needs == "generate" and codes is None:
         identifiers = tokenised_identifiers(tokenizer, catalogue, head)
-        trie = IdentifierTrie(identifiers, tokenizer.eos_token_id)
+        if head.mode == "query":
+            index = BM25([record[head.identifier] for record in catalogue])
+        else:
+            trie = IdentifierTrie(identifiers, tokenizer.eos_token_id)
     others = owner.training_history == "others"
     net = Net(backbone, model, module, tokens, needs, answers, others)
     return Assembled(
-        head, net, batches, len(catalogue), tokenizer, identifiers, trie, dict(NO_FACTS)
+        head,
+        net,
+        batches,
+        len(catalogue),
+        tokenizer,
+        identifiers,
+        trie,
+        dict(NO_FACTS),
+        codes=codes,
+        index=index,
     )
 
 
@@ -252,6 +285,8 @@ def fit_assembled(
         f"validation_{metric}": fitted.best_value,
         "n_examples": len(lengths),
     }
+    if assembled.codes is not None:
+        facts |= assembled.codes.facts
     if n_cut is not None:
         facts["prompts_cut"] = n_cut
     if owner._backbone.commit is not None:
@@ -274,6 +309,8 @@ def training_batches(
     around = owner.training_history == "others"
     if assembled.net.packs and head.judges_candidates:
         return packed_batches(owner, assembled, train_side)
+    if isinstance(batches, IdentifierBatches):
+        return identifier_examples(owner, batches, assembled.net.backbone.direction, train_side)
     examples = (others if around else positions)(
         train_side,
         length=prompt.max_length if prompt.kind == "items" else prompt.history_length,
@@ -387,7 +424,11 @@ def save_assembled(owner: LanguageModel, folder: Path) -> None:
         with quiet_loading():
             net.model.save_pretrained(folder / "backbone")
     owner._adapter.save(net.model, folder / "adapter")
-    if assembled.tokenizer is not None:
+    if assembled.codes is not None:
+        codes = assembled.codes
+        np.savez(folder / "codes.npz", table=codes.table, size=codes.size)
+        write_json(folder / "codes.json", dict(codes.facts))
+    elif assembled.tokenizer is not None:
         assembled.tokenizer.save_pretrained(folder / "tokenizer")
     parts = {f"head.{k}": v for k, v in net.head.state_dict().items()}
     if net.tokens is not None:
@@ -429,11 +470,15 @@ def load_assembled(owner: LanguageModel, folder: Path) -> Assembled:
         width = backbone.width(model)
         module = head.build(width, header["n_items"], tokens is not None, blank(header["shapes"]))
     module.load_state_dict(_below(parts, "head."))
-    tokenizer = None
+    tokenizer, codes = None, None
+    if prompt.kind == "identifiers":
+        with np.load(folder / "codes.npz", allow_pickle=False) as arrays:
+            codes = Codes(arrays["table"], int(arrays["size"]), read_json(folder / "codes.json"))
+        tokenizer = Vocabulary(prompt.user_tokens, codes.size)
     if (folder / "tokenizer").is_dir():
         tokenizer = PreTrainedTokenizerFast.from_pretrained(folder / "tokenizer")
     catalogue = header["items"] or [{}] * header["n_items"]
-    assembled = _put_together(owner, model, module, tokens, tokenizer, catalogue)
+    assembled = _put_together(owner, model, module, tokens, tokenizer, catalogue, codes)
     assembled.shapes = header["shapes"]
     if "averages.items" in parts:
         assembled.averages = Averages.from_state(parts)
@@ -487,7 +532,9 @@ def tokenizer_of(owner: LanguageModel, train_side: Dataset, records: list[dict[s
     if lists_candidates(head):
         asked = np.tile(asked[: head.list_size], (len(shown), 1))
     prompts: list[str] = owner._prompt.render(records, shown, None, asked)
-    return owner._backbone.tokenizer([*seen, *prompts, *getattr(head, "answers", [])])
+    numbers = [record["identifier"] for record in records if "identifier" in record]
+    answers = getattr(owner._head, "answers", [])
+    return owner._backbone.tokenizer([*seen, *prompts, *answers, *numbers])
 
 
 @contextlib.contextmanager

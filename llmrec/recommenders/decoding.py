@@ -5,11 +5,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import numpy as np
+import torch
 
 from llmrec.backbones.base import inner
 from llmrec.backbones.writers import WRITERS
-from llmrec.heads.beams import TrieArrays, beam_search
-from llmrec.training.batches import Batch
+from llmrec.core.types import Queries
+from llmrec.heads.beams import TrieArrays, beam_search, free_beams
+from llmrec.heads.bm25 import merged
+from llmrec.training.batches import Batch, IdentifierBatches, ItemBatches, TextBatches
 
 if TYPE_CHECKING:
     from llmrec.recommenders.assembly import Assembled
@@ -23,8 +26,8 @@ def rows_at_once(assembled: Assembled, batch_size: int) -> int:
     return max(1, min(batch_size, LOGITS_AT_ONCE // size))
 
 
-def decoded(assembled: Assembled, batch: Batch) -> np.ndarray:
-    """Return the (B, n_items) float32 scores of prompts.
+def decoded(assembled: Assembled, queries: Queries) -> np.ndarray:
+    """Return the (B, n_items) float32 scores of queries.
 
     The score of an item is the sum of the log-probabilities of its identifier's tokens; an item
     that no beam wrote scores below all that were written. Nothing is inherited from a checkpoint's
@@ -32,12 +35,60 @@ def decoded(assembled: Assembled, batch: Batch) -> np.ndarray:
 
     Args:
         assembled: a language model with a generative head.
-        batch: ``ids`` and ``mask`` of the prompts, right-padded.
+        queries: B queries.
     """
+    batches, histories = assembled.batches, queries.histories
+    if assembled.index is not None:
+        assert isinstance(batches, TextBatches)
+        return _found(assembled, batches.make(histories, queries.ratings, None))
+    if not isinstance(batches, IdentifierBatches):
+        assert not isinstance(batches, ItemBatches)
+        return _searched(assembled, batches.make(histories, queries.ratings, None), None)
+    if not batches.context:
+        return _searched(assembled, batches.make(histories, queries.users), None)
+    # The encoder reads at least one item; rows whose decoder begins with as many go together.
+    read = np.minimum(histories.lengths, batches.max_length)
+    left_out = np.minimum(np.maximum(read - 1, 0), batches.context)
+    scores = np.empty((len(queries), assembled.n_items), np.float32)
+    for n in np.unique(left_out).tolist():
+        rows = np.flatnonzero(left_out == n)
+        part = queries.take(rows)
+        batch = batches.make(part.histories, part.users, left_out[rows])
+        latest = part.histories.tail(n).padded(n)
+        scores[rows] = _searched(assembled, batch, batches.table[latest].reshape(len(rows), -1))
+    return scores
+
+
+def _found(assembled: Assembled, batch: Batch) -> np.ndarray:
+    """Return the scores of the items that freely written queries find.
+
+    A query that finds nothing counts as invalid, one that the row has already as a duplicate.
+    """
+    net, head, facts, index = assembled.net, assembled.head, assembled.facts, assembled.index
+    assert index is not None
+    ids, mask = batch["ids"].to(net.device), batch["mask"].to(net.device)
+    writer = WRITERS[net.backbone.direction](net.backbone, net.model, ids, mask)
+    end = assembled.tokenizer.eos_token_id
+    written, _ = free_beams(writer, end, head.max_identifier_length, head.n_beams)
+    scores = np.empty((len(ids), assembled.n_items), np.float32)
+    for row, beams in enumerate(written.tolist()):
+        texts = assembled.tokenizer.batch_decode(beams, skip_special_tokens=True)
+        queries = list(dict.fromkeys(text.strip() for text in texts))
+        answers = index.scores(queries)
+        facts["generated"] += len(texts)
+        facts["duplicate"] += len(texts) - len(queries)
+        facts["invalid"] += int((~answers.any(1)).sum())
+        scores[row] = merged(answers, head.n_retrieved)
+    return scores
+
+
+def _searched(assembled: Assembled, batch: Batch, written: np.ndarray | None) -> np.ndarray:
+    """Return the scores of right-padded prompts, after what a decoder has (B, W) written."""
     net, trie = assembled.net, assembled.trie
     assert trie is not None
     ids, mask = batch["ids"].to(net.device), batch["mask"].to(net.device)
-    writer = WRITERS[net.backbone.direction](net.backbone, net.model, ids, mask)
+    more = [] if written is None else [torch.from_numpy(written).to(net.device)]
+    writer = WRITERS[net.backbone.direction](net.backbone, net.model, ids, mask, *more)
     n_beams = min(assembled.head.n_beams, trie.n_leaves)
     leaves, values = beam_search(writer, TrieArrays(trie, net.device), n_beams)
     return scores_of(assembled, leaves.cpu().numpy(), values.cpu().numpy())

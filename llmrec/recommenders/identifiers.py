@@ -2,12 +2,45 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from llmrec.backbones.embed import embed_texts
 from llmrec.core.errors import ComponentError
-from llmrec.core.types import Ragged
+from llmrec.core.seeding import derive_seed
+from llmrec.core.types import Dataset, Ragged
+from llmrec.heads.identifiers import Codes
+from llmrec.prompts.identifiers import Vocabulary
+from llmrec.prompts.records import item_records
+from llmrec.training.batches import Batch, IdentifierBatches
+from llmrec.training.collate import IdentifierCollator
+from llmrec.training.examples import positions, windows
+from llmrec.training.objectives import DECODER_CONTEXT
+
+if TYPE_CHECKING:
+    from llmrec.recommenders.language_model import LanguageModel
+
+
+def records_of(owner: LanguageModel, train_side: Dataset) -> list[dict[str, str]]:
+    """Return what a text prompt may say of each item, numbers that the head writes included."""
+    if owner._identifier is None:
+        return item_records(train_side)
+    return item_records(train_side, owner._identifier.texts(train_side))
+
+
+def codes_of(owner: LanguageModel, train_side: Dataset) -> Codes:
+    """Return the identifiers of an identifiers prompt, made from the training side."""
+    from llmrec.recommenders.language_model import texts_or_refuse
+
+    identifier, vectors = owner._identifier, None
+    if identifier.text_encoder is not None:
+        texts = texts_or_refuse(train_side, identifier.fields, "identifier semantic")
+        seen = [texts[item] for item in np.flatnonzero(train_side.item_counts)]
+        vectors = embed_texts(identifier.text_encoder, texts, training=seen)
+    codes: Codes = identifier.codes(train_side, vectors)
+    return codes
 
 
 def closed(identifiers: Ragged, end: int) -> Ragged:
@@ -16,18 +49,62 @@ def closed(identifiers: Ragged, end: int) -> Ragged:
     return identifiers.concat(ends)
 
 
+def identifier_parts(
+    owner: LanguageModel, model: Any, vocabulary: Vocabulary, codes: Codes
+) -> tuple[IdentifierBatches, Ragged]:
+    """Return what makes batches of identifiers, and the token ids of each item.
+
+    Raises:
+        ComponentError: if the backbone has no room for the longest history.
+    """
+    prompt, backbone = owner._prompt, owner._backbone
+    table = codes.table + vocabulary.first_code
+    n_items, length = table.shape
+    needed, limit = 1 + (prompt.max_length + 1) * length, backbone.max_tokens(model)
+    if needed > limit:
+        raise ComponentError(
+            f"prompt.max_length is {prompt.max_length} items of {length} tokens each, which needs "
+            f"room for {needed} tokens, but this {backbone.architecture} backbone has room for "
+            f"{limit}; lower it or raise backbone.max_positions"
+        )
+    rest = backbone.direction == "seq2seq" and prompt.targets == "rest"
+    context = DECODER_CONTEXT if rest else 0
+    batches = IdentifierBatches(vocabulary, table, prompt.max_length, context)
+    return batches, Ragged(table.reshape(-1), np.arange(n_items + 1) * length)
+
+
+def identifier_examples(
+    owner: LanguageModel, batches: IdentifierBatches, direction: str, train_side: Dataset
+) -> tuple[np.ndarray, Callable[[Sequence[int]], Batch]]:
+    """Return the lengths of the training examples and the function that makes a batch of some."""
+    users, length = train_side.histories.row_of, owner._prompt.max_length
+    if direction == "seq2seq" and owner._prompt.targets == "next":
+        examples = positions(
+            train_side,
+            length=length,
+            per_user=owner.examples_per_user,
+            with_history=True,
+            seed=derive_seed(owner.seed, "examples"),
+        )
+        return examples.lengths, IdentifierCollator(examples, batches, users, apart=True)
+    examples = windows(train_side, length + 1)
+    reader = IdentifierBatches(batches.vocabulary, batches.table, length + 1)
+    return examples.lengths, IdentifierCollator(examples, reader, users, apart=False)
+
+
 def tokenised_identifiers(tokenizer: Any, catalogue: list[dict[str, str]], head: Any) -> Ragged:
-    """Return the token ids of each item's identifier.
+    """Return the token ids of each item's identifier: its number if it has one, or a field.
 
     Raises:
         ComponentError: if the items lack the field.
     """
-    if catalogue and head.identifier not in catalogue[0]:
+    name = "identifier" if catalogue and "identifier" in catalogue[0] else head.identifier
+    if catalogue and name not in catalogue[0]:
         fields = ", ".join(catalogue[0])
         raise ComponentError(
             f'head.identifier "{head.identifier}" is no field of the items; allowed: {fields}'
         )
-    texts = [" " + record[head.identifier] for record in catalogue]
+    texts = [" " + record[name] for record in catalogue]
     rows = tokenizer(texts, add_special_tokens=False)["input_ids"]
     # A title that spells the end token would close its identifier too early.
     end = tokenizer.eos_token_id

@@ -14,7 +14,15 @@ import numpy as np
 
 from llmrec.adapters.frozen import Frozen
 from llmrec.adapters.full import Full
-from llmrec.core.config import AdapterSpec, BackboneSpec, HeadSpec, PromptSpec, build, options_of
+from llmrec.core.config import (
+    AdapterSpec,
+    BackboneSpec,
+    HeadSpec,
+    IdentifierSpec,
+    PromptSpec,
+    build,
+    options_of,
+)
 from llmrec.core.errors import (
     ComponentError,
     ConfigError,
@@ -49,6 +57,7 @@ class LanguageModel(BaseRecommender):
         role: ``language_model``, or ``baseline``: a sequence model of item ids alone, such as
             SASRec, judged as what language models have to beat. A baseline sees no text and no
             pretrained weights.
+        identifier: spec of what a generative head writes for an item; None for a text field.
         epochs: passes over the training examples, at most.
         batch_size: examples per step and device.
         learning_rate: highest learning rate.
@@ -79,6 +88,7 @@ class LanguageModel(BaseRecommender):
         head: HeadSpec,
         adapter: AdapterSpec = FULL,
         role: Literal["language_model", "baseline"] = "language_model",
+        identifier: IdentifierSpec | None = None,
         epochs: int = 20,
         batch_size: int = 16,
         learning_rate: float = 4e-3,
@@ -102,6 +112,7 @@ class LanguageModel(BaseRecommender):
         self.head = head
         self.adapter = adapter
         self.role = role
+        self.identifier = identifier
         self.epochs = epochs
         self.batch_size = batch_size
         self.learning_rate = learning_rate
@@ -126,6 +137,9 @@ class LanguageModel(BaseRecommender):
         self._prompt = build("prompt", prompt, seed=seed)
         self._head = build("head", head)
         self._adapter = build("adapter", adapter)
+        self._identifier: Any = None
+        if identifier is not None:
+            self._identifier = build("identifier", identifier, seed=seed)
         self._model: Any = None
         self.candidates: Callable[[Queries], np.ndarray] | None = None
         self._scorer: Any = None  # the same, or its copy in 8 bits
@@ -160,7 +174,14 @@ class LanguageModel(BaseRecommender):
         if not backbone.provides:
             what = "has no weights on this machine to train or read; ask it with model=hosted"
             return [*found, ("backbone", what)]
-        found += [("head", what) for what in misfits(backbone, prompt, head, adapter)]
+        identifier = params.get("identifier")
+        if identifier is not None:
+            try:
+                identifier = build("identifier", identifier)
+            except LlmrecError:
+                return found
+        wrong = identifier_misfits(backbone, prompt, head, identifier)
+        found += wrong or [("head", what) for what in misfits(backbone, prompt, head, adapter)]
         if params.get("training_history") == "others" and not head.judges_candidates:
             found.append(("training_history", "others is for heads that judge a candidate"))
         if params.get("role") == "baseline":
@@ -220,7 +241,9 @@ class LanguageModel(BaseRecommender):
 
     @property
     def is_control(self) -> bool:
-        """Whether no language reaches the model: random item embeddings, or others' texts."""
+        """Whether no language reaches the model: random item embeddings, others' texts, numbers."""
+        if self._prompt.kind == "identifiers":
+            return self._identifier.text_encoder is None
         return (
             self.role != "baseline" and self._prompt.kind == "items" and self._prompt.init != "text"
         )
@@ -231,6 +254,8 @@ class LanguageModel(BaseRecommender):
         options = {name: getattr(self, name) for name in options_of(type(self)) if name != "seed"}
         start = ("init", "text_encoder", "fields", "scale", "seed")
         options["prompt"] = {k: v for k, v in self.prompt.items() if k not in start}
+        if self._prompt.kind == "identifiers":
+            del options["identifier"]
         text = json.dumps(options, sort_keys=True, default=str)
         return hashlib.sha256(text.encode()).hexdigest()[:16]
 
@@ -255,6 +280,11 @@ class LanguageModel(BaseRecommender):
         if self.role == "baseline":
             return ""
         origin: str = self._backbone.weights
+        if self._prompt.kind == "identifiers":
+            if self.is_control:
+                return f"{origin}, no text"
+            encoder = build("backbone", self._identifier.text_encoder).weights
+            return f"{origin}, item text: {encoder}"
         if self._prompt.kind != "items":
             return origin
         if self._prompt.init == "random":
@@ -370,6 +400,38 @@ class LanguageModel(BaseRecommender):
             kept = np.sort(rng.choice(len(queries), self.validation_queries, replace=False))
             queries, targets = queries.take(kept), targets.take(kept)
         return queries, targets
+
+
+def identifier_misfits(
+    backbone: Any, prompt: Any, head: Any, identifier: Any
+) -> list[tuple[str, str]]:
+    """Return why identifiers cannot be read or written as configured; empty if they can."""
+    writes = head.needs(prompt.kind) == "generate" and head.mode == "item"
+    if identifier is not None and not writes:
+        return [("identifier", "is what a head=generative with mode=item writes; leave it null")]
+    if prompt.kind != "identifiers":
+        if identifier is None or (identifier.serves_text and prompt.kind == "text"):
+            return []
+        return [
+            (
+                "identifier",
+                "these ids are codes, which a text prompt cannot spell; choose prompt=identifiers "
+                "or identifier=numeric",
+            )
+        ]
+    if not writes:
+        return [("prompt", "prompt=identifiers is for head=generative with mode=item")]
+    if identifier is None:
+        return [("identifier", "prompt=identifiers needs one: identifier=semantic or numeric")]
+    if backbone.location is not None:
+        return [
+            (
+                "backbone",
+                "prompt=identifiers has a vocabulary of its own, which a checkpoint does not know; "
+                "leave backbone.checkpoint null, or choose prompt=text with identifier=numeric",
+            )
+        ]
+    return []
 
 
 def misfits(backbone: Any, prompt: Any, head: Any, adapter: Any) -> list[str]:

@@ -13,7 +13,13 @@ from llmrec.recommenders.decoding import decoded, rows_at_once
 from llmrec.recommenders.judging import beside, judge_packed
 from llmrec.recommenders.listwise import lists_candidates, score_lists
 from llmrec.recommenders.shared_history import SHARE_FROM, can_share, item_states, prompt_states
-from llmrec.training.batches import Batch, ItemBatches, TextBatches, pad_tokens
+from llmrec.training.batches import (
+    Batch,
+    IdentifierBatches,
+    ItemBatches,
+    TextBatches,
+    pad_tokens,
+)
 from llmrec.training.net import Net
 
 if TYPE_CHECKING:
@@ -49,7 +55,7 @@ def score(
     scores = np.empty((len(queries), width), np.float32)
     # Rows of like length together: less padding. The order is undone by writing to `rows`.
     order = np.argsort(queries.histories.lengths, kind="stable")
-    if assembled.trie is not None:
+    if assembled.net.needs == "generate":
         batch_size = rows_at_once(assembled, batch_size)
     for start in range(0, len(order), batch_size):
         rows = order[start : start + batch_size]
@@ -61,9 +67,10 @@ def score(
 
 
 def _catalogue(assembled: Assembled, queries: Queries) -> np.ndarray:
-    batch = assembled.batches.make(queries.histories, queries.ratings, None)
     if assembled.net.needs == "generate":
-        return decoded(assembled, batch)
+        return decoded(assembled, queries)
+    assert not isinstance(assembled.batches, IdentifierBatches)
+    batch = assembled.batches.make(queries.histories, queries.ratings, None)
     net = assembled.net
     states = net.states(**_moved(batch, net.device))
     return _values(net, states)

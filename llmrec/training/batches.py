@@ -9,6 +9,7 @@ import numpy as np
 import torch
 
 from llmrec.core.types import Ragged
+from llmrec.prompts.identifiers import Vocabulary, identifier_rows
 from llmrec.prompts.item_tokens import ItemTokens
 from llmrec.prompts.pairs import Group, PairPrompts
 from llmrec.prompts.text import Text
@@ -115,6 +116,44 @@ class TextBatches:
         """Return ``ids`` and ``mask``."""
         tokens = self.tokens(histories, ratings, candidates)
         return pad_tokens(tokens, self.tokenizer.pad_token_id)
+
+
+class IdentifierBatches:
+    """Histories as the tokens of their items' identifiers.
+
+    Args:
+        vocabulary: of the tokens.
+        table: (n_items, L) token ids of each item.
+        max_length: items read.
+        context: of them, so many of the latest are what a decoder has written already.
+    """
+
+    def __init__(
+        self, vocabulary: Vocabulary, table: np.ndarray, max_length: int, context: int = 0
+    ) -> None:
+        self.vocabulary = vocabulary
+        self.table = table
+        self.max_length = max_length
+        self.context = context
+
+    def make(
+        self, histories: Ragged, users: np.ndarray, left_out: np.ndarray | None = None
+    ) -> Batch:
+        """Return ``ids``, ``mask`` and ``numbers``, the number of each token's item in its row.
+
+        Args:
+            histories: B rows of item ids.
+            users: (B,) user ids.
+            left_out: (B,) how many of the latest items are not read, by default none.
+        """
+        rows = histories.tail(self.max_length)
+        if left_out is not None:
+            place = np.arange(len(rows.values)) - rows.offsets[rows.row_of]
+            kept = place < (rows.lengths - left_out)[rows.row_of]
+            rows = Ragged.from_groups(rows.row_of[kept], rows.values[kept], len(rows))
+        tokens, numbers = identifier_rows(self.table, self.vocabulary.starts(users), rows)
+        batch = pad_tokens(tokens, self.vocabulary.pad_token_id)
+        return {**batch, "numbers": torch.from_numpy(numbers.padded(fill=-1))}
 
 
 def pad_tokens(rows: Ragged, padding: int) -> Batch:

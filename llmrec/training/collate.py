@@ -9,7 +9,7 @@ import numpy as np
 import torch
 
 from llmrec.core.types import Ragged
-from llmrec.training.batches import Batch, ItemBatches, pad_tokens
+from llmrec.training.batches import Batch, IdentifierBatches, ItemBatches, pad_tokens
 from llmrec.training.examples import Examples
 
 IGNORED = -100
@@ -58,6 +58,33 @@ class PromptCollator:
         rows = np.asarray(numbers)
         batch = pad_tokens(self.tokens.take(rows), self.padding)
         return {**batch, **_answers(rows, self.targets, self.offsets)}
+
+
+@dataclass(frozen=True, eq=False)
+class IdentifierCollator:
+    """Windows of identifiers; what is predicted of them is the objective's choice.
+
+    Attributes:
+        examples: histories, or histories with a target.
+        batches: makes tensors of histories.
+        owners: (T,) user of each place in the training histories.
+        apart: the tokens of the target go to a decoder (T5 that writes the next item).
+    """
+
+    examples: Examples
+    batches: IdentifierBatches
+    owners: np.ndarray
+    apart: bool
+
+    def __call__(self, numbers: Sequence[int]) -> Batch:
+        rows = np.asarray(numbers)
+        histories, _ = self.examples.histories(rows)
+        batch = self.batches.make(histories, self.owners[self.examples.ends[rows] - 1])
+        if not self.apart:
+            return batch
+        assert self.examples.targets is not None
+        written = self.batches.table[self.examples.items[self.examples.targets[rows]]]
+        return {**batch, "labels": torch.from_numpy(written)}
 
 
 @dataclass(frozen=True, eq=False)

@@ -9,6 +9,7 @@ from torch import nn
 
 from llmrec.backbones.base import inner, virtual_tokens
 from llmrec.prompts.item_tokens import ItemTokens
+from llmrec.training.identifier_windows import window_logits
 from llmrec.training.objectives import candidate_states, query_states, training_states
 from llmrec.training.packed import PACKED, packed_states
 
@@ -130,6 +131,8 @@ class Net(nn.Module):
 
     def _written(self, batch: dict[str, torch.Tensor]) -> tuple[torch.Tensor, torch.Tensor]:
         """Return logits and ids of the tokens to write: (N, V) and (N,)."""
+        if "labels" not in batch:
+            return window_logits(self.backbone, self.model, **batch)
         model, mask, labels = self.model, batch["mask"], batch["labels"]
         if self.backbone.direction == "seq2seq":
             logits = model(

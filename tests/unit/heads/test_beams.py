@@ -6,11 +6,12 @@ import dict_trie
 import numpy as np
 import pytest
 import torch
+from transformers import UMT5Config, UMT5ForConditionalGeneration
 
 from llmrec.backbones.writers import WRITERS
 from llmrec.core.config import build
 from llmrec.core.types import Ragged
-from llmrec.heads.beams import TrieArrays, beam_search
+from llmrec.heads.beams import TrieArrays, beam_search, free_beams
 from llmrec.heads.trie import IdentifierTrie
 from llmrec.training.net import Net
 
@@ -26,10 +27,10 @@ class Tokens:
         return VOCABULARY
 
 
-@pytest.fixture(scope="module", params=["gpt2", "t5", "t5 gated"])
+@pytest.fixture(scope="module", params=["gpt2", "causal", "t5", "t5 gated", "umt5"])
 def net(request: pytest.FixtureRequest) -> Net:
     """A random two-layer model whose answers are far from uniform."""
-    name = request.param.split()[0]
+    name = request.param.split()[0].removeprefix("um")
     spec = {
         "name": name,
         "hidden_size": 16,
@@ -47,6 +48,8 @@ def net(request: pytest.FixtureRequest) -> Net:
             config.feed_forward_proj, config.is_gated_act = "gated-gelu", True
             config.dense_act_fn, config.scale_decoder_outputs = "gelu_new", False
             model = type(model)(config)
+        if request.param == "umt5":  # a position bias in every layer
+            model = UMT5ForConditionalGeneration(UMT5Config(**model.config.to_dict()))
     return Net(backbone, model, torch.nn.Identity(), None, "generate").eval()
 
 
@@ -108,3 +111,24 @@ def test_one_beam_is_greedy(net: Net) -> None:
                     logits = net.model(input_ids=prompt, decoder_input_ids=start).logits
                 written.append(int(allowed[logits[0, -1, allowed].argmax()]))
             assert trie.identifier(int(leaves[row, 0])).tolist() == written
+
+
+@pytest.mark.parametrize("n_beams", [2, 6])
+def test_without_a_trie_as_transformers_without_one(net: Net, n_beams: int) -> None:
+    ids, mask = prompts(n_beams)
+    with torch.inference_mode():
+        writer = WRITERS[net.backbone.direction](net.backbone, net.model, ids, mask)
+        written, scores = free_beams(writer, END, 7, n_beams)
+        theirs, values = dict_trie.generate(
+            net, Tokens(), ids, mask, None, n_beams, max_new_tokens=7
+        )
+    np.testing.assert_allclose(scores, values, rtol=1e-4, atol=1e-4)
+    n_compared = 0
+    for row, beam in np.ndindex(*written.shape[:2]):
+        others = np.delete(scores[row].numpy(), beam)
+        if np.abs(others - float(scores[row, beam])).min() > 1e-3:  # no tie with another beam
+            ours = written[row, beam].tolist()
+            ours = ours[: ours.index(END) + 1] if END in ours else ours
+            assert ours == theirs[row][beam]
+            n_compared += 1
+    assert n_compared > 0

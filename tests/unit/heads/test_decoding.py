@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 
 import lm_cases
 import numpy as np
@@ -12,6 +13,7 @@ import torch
 from llmrec.core.types import Queries, Ragged
 from llmrec.evaluation.evaluate import evaluate, make_exam
 from llmrec.evaluation.options import EvaluationOptions
+from llmrec.recommenders.base import load_recommender
 from llmrec.training.batches import TextBatches
 
 # Three items share one title; one title begins another; one spells an end token.
@@ -138,3 +140,23 @@ def test_an_exam_reports_the_rates_of_its_own_answers(fitted) -> None:
     assert first == again
     assert first["generated"] == len(exam) * fitted._model.trie.n_leaves
     assert (first["invalid_rate"], first["duplicate_rate"]) == (0.0, 0.0)
+
+
+@pytest.mark.parametrize("backbone", ["gpt2", "t5"])
+def test_queries_find_what_comes_next(backbone: str, tmp_path: Path) -> None:
+    # Always the same pair: after an even item comes the next odd one.
+    train = lm_cases.dataset([[2 * (u % 4), 2 * (u % 4) + 1] for u in range(16)])
+    parts = {"head": {"mode": "query", "n_beams": 3, "n_retrieved": 6}}
+    model = lm_cases.model(
+        backbone, "full", "title", "text", epochs=30, batch_size=4, learning_rate=0.01, parts=parts
+    ).fit(train)
+    queries = Queries(np.full(4, -1), Ragged.from_rows([[0], [2], [4], [6]]))
+    scores = model.score(queries)
+    assert scores.argmax(1).tolist() == [1, 3, 5, 7]
+    assert model._model.trie is None
+    counts = model.take_counts()
+    assert counts["generated"] == 12
+    assert 0 <= counts["invalid_rate"] <= 1
+    model.save(tmp_path / "saved")
+    again = load_recommender(tmp_path / "saved")
+    np.testing.assert_array_equal(again.score(queries), scores)

@@ -1,0 +1,106 @@
+"""Histories as the tokens of their items' identifiers: a small vocabulary, no text tokenizer."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar, Literal
+
+import numpy as np
+
+from llmrec.core.seeding import hash_pairs
+from llmrec.core.types import Ragged
+
+USER_SEED = 20230508
+SPECIAL = 3  # padding, end, start
+
+
+@dataclass(frozen=True)
+class Vocabulary:
+    """The token ids of an identifiers prompt, in place of a tokenizer.
+
+    Attributes:
+        n_user_tokens: users are hashed into so many.
+        n_codes: of the identifiers.
+    """
+
+    n_user_tokens: int
+    n_codes: int
+    pad_token_id: ClassVar[int] = 0
+    eos_token_id: ClassVar[int] = 1
+    bos_token_id: ClassVar[int] = 2
+
+    @property
+    def first_code(self) -> int:
+        """Token id of the code 0."""
+        return SPECIAL + self.n_user_tokens
+
+    def __len__(self) -> int:
+        return self.first_code + self.n_codes
+
+    def starts(self, users: np.ndarray) -> np.ndarray:
+        """Return the (B,) token that begins each row: of the user, or the start token.
+
+        Args:
+            users: (B,) user ids; −1, an unknown user, begins with the start token.
+        """
+        if not self.n_user_tokens:
+            return np.full(len(users), self.bos_token_id, np.int64)
+        hashed = hash_pairs(users, np.zeros(1, np.int64), USER_SEED) % np.uint64(self.n_user_tokens)
+        return np.where(users < 0, self.bos_token_id, SPECIAL + hashed.astype(np.int64))
+
+
+class Identifiers:
+    """The history as its items' identifiers, e.g. semantic ids (TIGER, Rajput et al. 2023).
+
+    A GPT-2 predicts every token of a window in one pass. A T5 reads the history and writes the
+    next item (``targets: next``, as TIGER), or, for each history once an epoch, reads its beginning
+    and writes the rest (``rest``: the cut is drawn anew each time; to answer, its decoder is given
+    the latest items as what it has written). The second learns from every item with one pass.
+
+    Args:
+        max_length: items of the history that are read, the latest ones.
+        user_tokens: begin with one of so many tokens, by a hash of the user; 0 for none.
+        targets: what a T5 learns to write.
+    """
+
+    kind: ClassVar[Literal["identifiers"]] = "identifiers"
+    use_ratings: ClassVar[bool] = False
+
+    def __init__(
+        self,
+        *,
+        max_length: int = 20,
+        user_tokens: int = 0,
+        targets: Literal["next", "rest"] = "rest",
+    ) -> None:
+        self.max_length = max_length
+        self.user_tokens = user_tokens
+        self.targets = targets
+
+    @classmethod
+    def check_options(cls, params: Mapping[str, Any]) -> list[tuple[str, str]]:
+        """Return what is out of range."""
+        return [
+            (key, f"must be at least {least}")
+            for key, least in (("max_length", 1), ("user_tokens", 0))
+            if params.get(key, least) < least
+        ]
+
+
+def identifier_rows(
+    table: np.ndarray, starts: np.ndarray, histories: Ragged
+) -> tuple[Ragged, Ragged]:
+    """Return the tokens of each row, and the number in its row of the item each belongs to.
+
+    Args:
+        table: (n_items, L) token ids of each item.
+        starts: (B,) first token of each row; it belongs to item −1.
+        histories: B rows of item ids.
+    """
+    length = table.shape[1]
+    tokens = Ragged(table[histories.values].reshape(-1), histories.offsets * length)
+    nth = np.arange(len(histories.values)) - histories.offsets[histories.row_of]
+    numbers = tokens.with_values(np.repeat(nth, length))
+    first = Ragged(starts, np.arange(len(starts) + 1))
+    return first.concat(tokens), first.with_values(np.full(len(starts), -1)).concat(numbers)
