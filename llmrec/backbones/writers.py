@@ -59,9 +59,12 @@ class CausalWriter:
         self.window = getattr(self.model.config, "sliding_window", None)
         place = torch.arange(mask.shape[1], device=mask.device)
         self.places = place.unsqueeze(0).expand(len(mask), -1)  # of all keys, (B, P + S)
-        # Right-padded prompts never see their padding; the steps mask it.
+        # Right-padded prompts never see their padding; the steps mask it. Embeddings, because
+        # transformers warns of padding among ids without a mask.
         states = self.model.base_model(
-            input_ids=ids, past_key_values=self.cache, use_cache=True
+            inputs_embeds=self.model.get_input_embeddings()(ids),
+            past_key_values=self.cache,
+            use_cache=True,
         ).last_hidden_state
         self.first = last_states(states, mask).unsqueeze(1)
         self.tree = _Tree(len(ids), ids.device)

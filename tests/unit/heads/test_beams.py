@@ -113,6 +113,17 @@ def test_one_beam_is_greedy(net: Net) -> None:
             assert trie.identifier(int(leaves[row, 0])).tolist() == written
 
 
+def likelihood(net: Net, prompt: list[int], written: list[int]) -> float:
+    """Return the log-probability of tokens after a prompt, by one whole forward pass."""
+    with torch.inference_mode():
+        if net.backbone.direction == "causal":
+            logits = net.model(torch.tensor([[*prompt, *written]])).logits[0, len(prompt) - 1 : -1]
+        else:
+            before = torch.tensor([[0, *written[:-1]]])
+            logits = net.model(input_ids=torch.tensor([prompt]), decoder_input_ids=before).logits[0]
+    return float(logits.double().log_softmax(-1)[range(len(written)), written].sum())
+
+
 @pytest.mark.parametrize("n_beams", [2, 6])
 def test_without_a_trie_as_transformers_without_one(net: Net, n_beams: int) -> None:
     ids, mask = prompts(n_beams)
@@ -123,12 +134,17 @@ def test_without_a_trie_as_transformers_without_one(net: Net, n_beams: int) -> N
             net, Tokens(), ids, mask, None, n_beams, max_new_tokens=7
         )
     np.testing.assert_allclose(scores, values, rtol=1e-4, atol=1e-4)
-    n_compared = 0
+    n_same = 0
     for row, beam in np.ndindex(*written.shape[:2]):
-        others = np.delete(scores[row].numpy(), beam)
-        if np.abs(others - float(scores[row, beam])).min() > 1e-3:  # no tie with another beam
-            ours = written[row, beam].tolist()
-            ours = ours[: ours.index(END) + 1] if END in ours else ours
-            assert ours == theirs[row][beam]
-            n_compared += 1
-    assert n_compared > 0
+        ours = written[row, beam].tolist()
+        ours = ours[: ours.index(END) + 1] if END in ours else ours
+        n_same += ours == theirs[row][beam]
+        # Another sequence is right only if whole forward passes find it as likely: a tie.
+        prompt = ids[row][mask[row]].tolist()
+        if ours != theirs[row][beam]:
+            expected = likelihood(net, prompt, theirs[row][beam])
+            assert likelihood(net, prompt, ours) == pytest.approx(expected, rel=1e-5, abs=1e-5)
+        assert float(scores[row, beam]) == pytest.approx(
+            likelihood(net, prompt, ours), rel=1e-4, abs=1e-4
+        )
+    assert n_same > scores.numel() / 2
