@@ -69,6 +69,8 @@ def forget(users: Collection[str], key: Path | None = None) -> Forgotten:
         for path in root.glob("embeddings/*"):
             if path.is_file():  # of an earlier version, whose files do not tell whose texts
                 path.unlink()
+        # States of prompts are made of histories, and do not tell whose: all go.
+        shutil.rmtree(root / "prompts", ignore_errors=True)
         stores = sorted(path for path in root.glob("embeddings/*") if path.is_dir())
         embeddings = sum(VectorStore(path).forget(names) for path in stores)
     archives = sorted(path for path in root.glob("datasets/*/*") if path.is_file())

@@ -21,19 +21,15 @@ from llmrec.backbones.embed import embed_texts
 from llmrec.core.errors import ComponentError
 from llmrec.core.files import read_json, write_json
 from llmrec.core.protocols import FitContext
-from llmrec.core.ranking import mask_items, ranks_of
 from llmrec.core.seeding import derive_seed
-from llmrec.core.types import Dataset, Queries, Ragged, Targets
+from llmrec.core.types import Dataset, Ragged
 from llmrec.heads.averages import Averages
 from llmrec.heads.bm25 import BM25
 from llmrec.heads.identifiers import Codes
 from llmrec.heads.trie import IdentifierTrie
-from llmrec.metrics.classes import MacroF1
-from llmrec.metrics.preference import LogLoss
-from llmrec.metrics.ranking import NDCG
-from llmrec.metrics.rating import RMSE
 from llmrec.prompts.identifiers import Vocabulary
 from llmrec.prompts.item_tokens import ItemTokens
+from llmrec.recommenders.frozen_states import FrozenStates, frozen_states
 from llmrec.recommenders.identifiers import (
     answer_tokens,
     closed,
@@ -50,12 +46,13 @@ from llmrec.recommenders.listwise import (
     validated_lists,
     validation_lists,
 )
-from llmrec.recommenders.scoring import score
 from llmrec.recommenders.simple import likes_of
+from llmrec.recommenders.validation import validated, validation_metric
 from llmrec.training.batches import Batch, IdentifierBatches, ItemBatches, TextBatches
 from llmrec.training.collate import (
     JudgedCollator,
     PromptCollator,
+    StateCollator,
     WindowCollator,
     WrittenCollator,
 )
@@ -84,6 +81,7 @@ class Assembled:
         facts: counts of generated, invalid and duplicate identifiers while scoring.
         shapes: of the statistics that the head was built with.
         averages: of users and items, None unless the head asks for them.
+        frozen: states of prompts under a backbone that nothing changes, or None.
         base: folder that holds the base weights beside which an adapter is stored, or None.
         codes: the identifiers of an identifiers prompt, else None.
         index: finds items for the queries that a head writes, else None.
@@ -99,6 +97,7 @@ class Assembled:
     facts: dict[str, int] = field(default_factory=dict)
     shapes: dict[str, list[int]] = field(default_factory=dict)
     averages: Averages | None = None
+    frozen: FrozenStates | None = None
     base: Any = None
     codes: Codes | None = None
     index: BM25 | None = None
@@ -218,7 +217,7 @@ def _put_together(
             trie = IdentifierTrie(identifiers, tokenizer.eos_token_id)
     others = owner.training_history == "others"
     net = Net(backbone, model, module, tokens, needs, answers, others)
-    return Assembled(
+    assembled = Assembled(
         head,
         net,
         batches,
@@ -230,9 +229,10 @@ def _put_together(
         codes=codes,
         index=index,
     )
+    assembled.frozen = frozen_states(owner, assembled)
+    return assembled
 
 
-SCORES_AT_ONCE = 1 << 25
 NO_FACTS = {"generated": 0, "invalid": 0, "duplicate": 0}
 
 
@@ -261,6 +261,8 @@ def fit_assembled(
         seed=derive_seed(owner.seed, "training"),
         trainer_arguments=owner.trainer_arguments or {},
     )
+    if assembled.frozen is not None:
+        assembled.frozen.remember(True)
     lengths, collate = training_batches(owner, assembled, train_side)
     # Of the training prompts: later ones, of validation and test, do not count.
     n_cut = assembled.batches.n_cut if isinstance(assembled.batches, TextBatches) else None
@@ -277,6 +279,8 @@ def fit_assembled(
         fitted = Fitted(best_epoch=0.0, best_value=value, epochs=0.0, curve=())
     else:
         fitted = train(assembled.net, lengths, collate, options, validate, context)
+    if assembled.frozen is not None:
+        assembled.frozen.remember(False)
     facts: dict[str, Any] = {
         "parameters": parameters,
         "trainable": trainable,
@@ -327,7 +331,11 @@ def training_batches(
     if isinstance(batches, ItemBatches):
         return examples.lengths, JudgedCollator(examples, batches, candidates, targets, offsets)
     # All prompts are tokenised once; a batch only pads.
-    tokens = batches.tokens(*examples.histories(np.arange(len(examples))), candidates)
+    shown = examples.histories(np.arange(len(examples)))
+    tokens = batches.tokens(*shown, candidates)
+    if assembled.frozen is not None:
+        states = assembled.frozen.of(*shown, candidates, tokens)
+        return tokens.lengths, StateCollator(states.cpu(), targets, offsets)
     padding = assembled.tokenizer.pad_token_id
     if assembled.identifiers is None:
         return tokens.lengths, PromptCollator(tokens, targets, padding, offsets)
@@ -376,42 +384,6 @@ def example_targets(head: Any, examples: Examples) -> np.ndarray:
     if "preference" in head.tasks and len(ratings):
         return likes_of(ratings, head.threshold, "this head").astype(np.float32)
     return ratings
-
-
-def validation_metric(tasks: frozenset[str]) -> tuple[str, bool]:
-    """Return the metric that picks the best epoch, and whether higher is better."""
-    if "rating" in tasks:
-        return "rmse", False
-    if "preference" in tasks:
-        return "log_loss", False
-    if "classes" in tasks:
-        return "macro_f1", True
-    return "ndcg@10", True
-
-
-def validated(
-    assembled: Assembled, queries: Queries, targets: Targets, metric: str, batch_size: int
-) -> dict[str, float]:
-    """Return the validation metric of the current weights."""
-    if metric != "ndcg@10":
-        assert targets.ratings is not None
-        scores = score(assembled, queries, targets.items.padded(), batch_size)
-        place = np.arange(len(targets.items.values)) - targets.items.offsets[targets.items.row_of]
-        predicted = scores[targets.items.row_of, place]
-        truth = targets.ratings.values
-        if metric == "rmse":
-            return {metric: float(RMSE().overall(truth, predicted))}
-        if metric == "macro_f1":
-            return {metric: MacroF1().overall(truth, predicted)}
-        likes = (truth >= assembled.head.threshold).astype(np.float32)
-        return {metric: float(LogLoss().overall(likes, predicted))}
-    values = []
-    # A block of users at a time: all their scores over a large catalogue would not fit.
-    for place, block in queries.batches(max(1, SCORES_AT_ONCE // assembled.n_items)):
-        scores = mask_items(score(assembled, block, None, batch_size), block.histories)
-        ranks = ranks_of(scores, targets.items.take(place), block.users)
-        values.append(NDCG(k=10).per_user(ranks))
-    return {metric: float(np.mean(np.concatenate(values)))}
 
 
 def save_assembled(owner: LanguageModel, folder: Path) -> None:
@@ -493,6 +465,7 @@ def for_inference(assembled: Assembled, arithmetic: str) -> Assembled:
     """Return what scores: the model itself, or one whose backbone multiplies in 8 bits.
 
     Both share the head, the item tokens and the counts; the model in 32 bits is what is stored.
+    States of prompts that are kept are those of 32 bits, so that 8 bits read every prompt.
 
     Args:
         assembled: a fitted or loaded language model.
@@ -504,7 +477,7 @@ def for_inference(assembled: Assembled, arithmetic: str) -> Assembled:
 
     net = assembled.net
     fast = net.with_model(fast_int8(net.model, net.backbone.architecture))
-    return replace(assembled, net=fast.eval())
+    return replace(assembled, net=fast.eval(), frozen=None)
 
 
 def _below(parts: dict[str, torch.Tensor], prefix: str) -> dict[str, torch.Tensor]:

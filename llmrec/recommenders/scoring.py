@@ -57,9 +57,15 @@ def score(
     order = np.argsort(queries.histories.lengths, kind="stable")
     if assembled.net.needs == "generate":
         batch_size = rows_at_once(assembled, batch_size)
+    known = None
+    if assembled.frozen is not None:  # asked once for all: what is new is written to disk at once
+        known = assembled.frozen.of(queries.histories, queries.ratings, None)
     for start in range(0, len(order), batch_size):
         rows = order[start : start + batch_size]
-        block = _catalogue(assembled, queries.take(rows))
+        if known is None:
+            block = _catalogue(assembled, queries.take(rows))
+        else:
+            block = _values(assembled.net, known[torch.from_numpy(rows)])
         if items is not None:  # at once, so that only one block is as wide as the catalogue
             block = np.take_along_axis(block, np.maximum(items[rows], 0), axis=1)
         scores[rows] = block
@@ -110,8 +116,12 @@ def _judge_prompts(
     net, batches = assembled.net, assembled.batches
     assert isinstance(batches, TextBatches)
     values = np.zeros(len(candidates.values), np.float32)
-    sharing = can_share(net)
     given = beside(assembled, queries, candidates)
+    if assembled.frozen is not None and candidates.lengths.max(initial=0) < SHARE_FROM:
+        asked = queries.take(candidates.row_of)
+        states = assembled.frozen.of(asked.histories, asked.ratings, candidates.values)
+        return _values(net, states, given, np.arange(len(values)))
+    sharing = can_share(net)
     places: list[np.ndarray] = []
     alone: list[list[int]] = []
     for group in batches.groups(queries.histories, queries.ratings, candidates):

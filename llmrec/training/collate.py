@@ -88,6 +88,20 @@ class IdentifierCollator:
 
 
 @dataclass(frozen=True, eq=False)
+class StateCollator:
+    """States of prompts under a frozen backbone, and what to predict."""
+
+    states: torch.Tensor
+    targets: np.ndarray
+    offsets: np.ndarray | None = None
+
+    def __call__(self, numbers: Sequence[int]) -> Batch:
+        rows = np.asarray(numbers)
+        states = self.states[torch.from_numpy(rows)]
+        return {"states": states, **_answers(rows, self.targets, self.offsets)}
+
+
+@dataclass(frozen=True, eq=False)
 class WrittenCollator:
     """Tokenised prompts and the replies to write, which alone count in the loss.
 

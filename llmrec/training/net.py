@@ -118,6 +118,8 @@ class Net(nn.Module):
 
     def states(self, **batch: torch.Tensor) -> torch.Tensor:
         """Return (B, H) states (or (B, 2) answer logits) of queries."""
+        if "states" in batch:  # of a frozen backbone, encoded before
+            return batch["states"]
         mask = batch["mask"]
         if self.needs == "token_logits":
             return self.backbone.answer_logits(self.model, mask, batch["ids"], self.answers)

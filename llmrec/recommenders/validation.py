@@ -1,0 +1,56 @@
+"""Validation of a language model while it trains: the metric that picks the best epoch."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from llmrec.core.ranking import mask_items, ranks_of
+from llmrec.core.types import Queries, Targets
+from llmrec.metrics.classes import MacroF1
+from llmrec.metrics.preference import LogLoss
+from llmrec.metrics.ranking import NDCG
+from llmrec.metrics.rating import RMSE
+from llmrec.recommenders.scoring import score
+
+if TYPE_CHECKING:
+    from llmrec.recommenders.assembly import Assembled
+
+SCORES_AT_ONCE = 1 << 25
+
+
+def validation_metric(tasks: frozenset[str]) -> tuple[str, bool]:
+    """Return the metric that picks the best epoch, and whether higher is better."""
+    if "rating" in tasks:
+        return "rmse", False
+    if "preference" in tasks:
+        return "log_loss", False
+    if "classes" in tasks:
+        return "macro_f1", True
+    return "ndcg@10", True
+
+
+def validated(
+    assembled: Assembled, queries: Queries, targets: Targets, metric: str, batch_size: int
+) -> dict[str, float]:
+    """Return the validation metric of the current weights."""
+    if metric != "ndcg@10":
+        assert targets.ratings is not None
+        scores = score(assembled, queries, targets.items.padded(), batch_size)
+        place = np.arange(len(targets.items.values)) - targets.items.offsets[targets.items.row_of]
+        predicted = scores[targets.items.row_of, place]
+        truth = targets.ratings.values
+        if metric == "rmse":
+            return {metric: float(RMSE().overall(truth, predicted))}
+        if metric == "macro_f1":
+            return {metric: MacroF1().overall(truth, predicted)}
+        likes = (truth >= assembled.head.threshold).astype(np.float32)
+        return {metric: float(LogLoss().overall(likes, predicted))}
+    values = []
+    # A block of users at a time: all their scores over a large catalogue would not fit.
+    for place, block in queries.batches(max(1, SCORES_AT_ONCE // assembled.n_items)):
+        scores = mask_items(score(assembled, block, None, batch_size), block.histories)
+        ranks = ranks_of(scores, targets.items.take(place), block.users)
+        values.append(NDCG(k=10).per_user(ranks))
+    return {metric: float(np.mean(np.concatenate(values)))}
