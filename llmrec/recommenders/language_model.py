@@ -38,6 +38,7 @@ from llmrec.core.protocols import NO_CONTEXT, Family, FitContext, ModelInfo, Tas
 from llmrec.core.seeding import derive_seed
 from llmrec.core.types import Dataset, Queries, make_queries
 from llmrec.recommenders.base import BaseRecommender, below
+from llmrec.recommenders.misfits import identifier_misfits
 
 FULL: AdapterSpec = {"name": "full"}
 RANDOM = "random init"
@@ -400,38 +401,6 @@ class LanguageModel(BaseRecommender):
             kept = np.sort(rng.choice(len(queries), self.validation_queries, replace=False))
             queries, targets = queries.take(kept), targets.take(kept)
         return queries, targets
-
-
-def identifier_misfits(
-    backbone: Any, prompt: Any, head: Any, identifier: Any
-) -> list[tuple[str, str]]:
-    """Return why identifiers cannot be read or written as configured; empty if they can."""
-    writes = head.needs(prompt.kind) == "generate" and head.mode == "item"
-    if identifier is not None and not writes:
-        return [("identifier", "is what a head=generative with mode=item writes; leave it null")]
-    if prompt.kind != "identifiers":
-        if identifier is None or (identifier.serves_text and prompt.kind == "text"):
-            return []
-        return [
-            (
-                "identifier",
-                "these ids are codes, which a text prompt cannot spell; choose prompt=identifiers "
-                "or identifier=numeric",
-            )
-        ]
-    if not writes:
-        return [("prompt", "prompt=identifiers is for head=generative with mode=item")]
-    if identifier is None:
-        return [("identifier", "prompt=identifiers needs one: identifier=semantic or numeric")]
-    if backbone.location is not None:
-        return [
-            (
-                "backbone",
-                "prompt=identifiers has a vocabulary of its own, which a checkpoint does not know; "
-                "leave backbone.checkpoint null, or choose prompt=text with identifier=numeric",
-            )
-        ]
-    return []
 
 
 def misfits(backbone: Any, prompt: Any, head: Any, adapter: Any) -> list[str]:

@@ -7,6 +7,7 @@ from typing import Any
 import torch
 
 from llmrec.backbones.base import inner
+from llmrec.training.objectives import LATEST_CUT
 
 
 def window_logits(
@@ -15,7 +16,8 @@ def window_logits(
     """Return the (N, V) logits and the (N,) tokens that they should predict.
 
     A causal model predicts every token after the first. A seq2seq model reads a beginning, at
-    least one item, and writes the rest; where it ends is drawn for each row from torch's generator.
+    least one item and at most half of them, and writes the rest; which share it reads is drawn from
+    torch's generator for the whole batch: rows of like length are cut alike, with little padding.
 
     Args:
         backbone: says its direction.
@@ -29,8 +31,8 @@ def window_logits(
         kept = mask[:, 1:]
         return backbone.logits(model, states[kept]), ids[:, 1:][kept]
     n_items = numbers.max(1, keepdim=True).values + 1
-    share = torch.rand(len(ids), 1, device=ids.device)
-    cut = 1 + (share * (n_items - 1)).long().clamp(min=0)
+    share = torch.rand(1, device=ids.device)
+    cut = 1 + (share * LATEST_CUT * (n_items - 1)).long().clamp(min=0)
     read = mask & (numbers < cut)
     lengths, starts = mask.sum(1, keepdim=True), read.sum(1, keepdim=True)
     places = starts + torch.arange(int((lengths - starts).max()), device=ids.device)

@@ -12,7 +12,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.cluster import KMeans
 
+import llmrec
 from llmrec.core.config import build, check
+from llmrec.data.audit.audit import audit
 from llmrec.heads.identifiers import interaction_vectors, repeats
 from llmrec.heads.quantizers import ResidualKMeans, k_means, nearest_centres
 from llmrec.heads.rqvae import RQVAE
@@ -212,3 +214,16 @@ def test_neighbours_in_histories_have_like_vectors() -> None:
 def test_wrong_options_are_refused(options: dict[str, Any], key: str) -> None:
     (problem,) = check("identifier", {"name": "semantic", **options})
     assert problem.where == key
+
+
+def test_the_leak_audit_passes_our_numbers_and_catches_numbers_through_the_test_rows() -> None:
+    split = llmrec.split(llmrec.load_data("synthetic", n_users=400, n_items=600), "leave_one_out")
+    whole = split.train.union(split.valid).union(split.test)
+    spec = {"name": "numeric", "order": "sequential"}
+
+    def found(seen: Any) -> list[str]:
+        codes = build("identifier", spec).codes(seen, None).table
+        return [each.code for each in audit(split, semantic_ids={"numbers": codes})]
+
+    assert "ordered-ids" not in found(split.train)
+    assert "ordered-ids" in found(whole)
