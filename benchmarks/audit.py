@@ -4,8 +4,9 @@
 
 A leak is planted into clean splits of generated data (with reviews) and of MovieLens-100K; a row of
 the first table says in how many splits it was found, and what else the auditor said beyond what it
-says of the clean split (one leak brings others with it). The second table lists clean splits of all
-data at hand, with what is found in them: errors would be false alarms, warnings are what the
+says of the clean split (one leak brings others with it). The second table is about saved
+recommenders: fitted on train, or on held-out rows as well. The third lists clean splits of all data
+at hand, with what is found in them: errors would be false alarms, warnings are what the
 protocol says of itself.
 FOLDER (or $LLMREC_DATA) may hold ml-latest-small, amazon-beauty and amazon-games.
 """
@@ -14,24 +15,30 @@ from __future__ import annotations
 
 import argparse
 import os
+import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import polars as pl
 
+from llmrec.core.config import build
 from llmrec.core.errors import LlmrecError
 from llmrec.core.types import Dataset, Interactions, Split
 from llmrec.data.audit import Finding, audit, errors
+from llmrec.data.audit.statistics import piece_finding
 from llmrec.data.movielens import MovieLens100K
 from llmrec.data.splits import GlobalTemporal, LeaveOneOut, RandomKFold
 from llmrec.data.synthetic import Synthetic
+from llmrec.recommenders.refits import refits_of
 from llmrec.testing.leaks import (
     AT_ONE_MOMENT,
     LAST,
     NEED_TEXTS,
     PLANTS,
+    SHARE,
     clean_prompts,
     with_reviews,
 )
@@ -72,6 +79,7 @@ def main() -> None:
                 others |= {f.code for f in findings} - clean[key] - {code}
         also = ", ".join(sorted(others)) or "nothing"
         print(f"| {name} | {code} | {found} of {n} | {', '.join(sorted(severities))} | {also} |")
+    print_saved(bases)
     print("\nClean\n\n| data | split | errors | warnings | seconds |\n|---|---|---|---|---|")
     for name, split in clean_splits(folder):
         start = time.perf_counter()
@@ -80,6 +88,65 @@ def main() -> None:
         wrong = ", ".join(f"{f.code} ({f.side})" for f in errors(findings)) or "none"
         beware = ", ".join(sorted({f.code for f in findings if f.severity == "warning"})) or "none"
         print(f"| {name} | {split.protocol} | {wrong} | {beware} | {took:.1f} |", flush=True)
+
+
+# Fitted and stored as a run does it. A language model is small: of it only counts are compared.
+SAVED: dict[str, dict[str, Any]] = {
+    "popularity": {"name": "popularity"},
+    "bias": {"name": "bias"},
+    "item_knn": {"name": "item_knn"},
+    "user_knn": {"name": "user_knn"},
+    "markov_knn": {"name": "markov_knn"},
+    "ease": {"name": "ease"},
+    "implicit_als": {"name": "implicit_als"},
+    "biased_mf": {"name": "biased_mf"},
+    "feature_model": {
+        "name": "feature_model",
+        "features": {
+            "item": {"name": "history", "of": "item"},
+            "words": {"name": "tfidf"},
+        },
+        "max_examples": 2000,
+    },
+    "language model, text prompt": {
+        "name": "language_model",
+        "backbone": {"name": "gpt2", "hidden_size": 16, "n_layers": 1},
+        "prompt": {"name": "text"},
+        "head": {"name": "classification", "item_weights": "own"},
+        "epochs": 1,
+        "examples_per_user": 1,
+    },
+}
+
+
+def print_saved(bases: dict[tuple[str, str], Split]) -> None:
+    """Print in how many splits a leak in a saved recommender was found, and false alarms."""
+    print(
+        "\nSaved recommenders, fitted on train, or also on 5 % of the test rows, or on all rows\n"
+    )
+    print("| saved | clean: alarms | some test rows: found | all rows: found |\n|---|---|---|---|")
+    for name, spec in SAVED.items():
+        counts = {how: [0, 0] for how in ("clean", "some", "all")}
+        for (data, _), split in bases.items():
+            if spec["name"] == "language_model" and data != "synthetic":
+                continue
+            some = np.random.default_rng(0).random(len(split.test)) < SHARE
+            whole = split.train.union(split.valid).union(split.test)
+            rows = {"some": split.train.union(split.test.select(some)), "all": whole}
+            for how, given in {"clean": split.train, **rows}.items():
+                counts[how][0] += alarm(spec, given, split)
+                counts[how][1] += 1
+        told = " | ".join(f"{found} of {n}" for found, n in counts.values())
+        print(f"| {name} | {told} |", flush=True)
+
+
+def alarm(spec: dict[str, Any], rows: Dataset, split: Split) -> bool:
+    """Whether the auditor complains of a recommender that was fitted on some rows and saved."""
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = Path(temporary) / "model"
+        build("recommender", spec, seed=0).fit(rows, split.valid).save(folder)
+        refits = list(refits_of("model", folder, split.valid))
+        return any(piece_finding(split, refit.piece) is not None for refit in refits)
 
 
 def seen(findings: tuple[Finding, ...]) -> set[str]:

@@ -96,8 +96,10 @@ def _parser() -> argparse.ArgumentParser:
         )
 
     add("run", "fit and judge recommenders on one split (llmrec run --help)")
-    each = add("audit", "look for leaks in the data, split and prompts that a run would use")
-    each.add_argument("overrides", nargs="*", metavar="key=value", help="as for llmrec run")
+    each = add("audit", "look for leaks in what a run would use, or in a finished run")
+    each.add_argument(
+        "overrides", nargs="*", metavar="key=value | RUN", help="as for llmrec run; or a run folder"
+    )
     each = add("list", "list the components one can choose from")
     each.add_argument("kind", nargs="?", help="only this kind: recommender, backbone, metric, …")
     each = add("show", "show a component with its options; or what a model reads of a user")
@@ -180,9 +182,7 @@ def _positive(text: str) -> int:
 
 def _dispatch(options: argparse.Namespace) -> int:
     if options.command == "audit":
-        from llmrec.experiment.audits import audit_text
-
-        text, leaks = audit_text(options.overrides)
+        text, leaks = _audited(options.overrides)
         print(text)
         return FAILED if leaks else OK
     if options.command == "list":
@@ -243,6 +243,17 @@ def _dispatch(options: argparse.Namespace) -> int:
 
         print(data_text(options.name, options.options, options.output))
     return OK
+
+
+def _audited(words: list[str]) -> tuple[str, bool]:
+    """Return the findings in a run folder, or in what a run with overrides would use."""
+    if len(words) == 1 and "=" not in words[0] and not words[0].startswith("~"):
+        from llmrec.experiment.audit_fitted import audit_folder_text
+
+        return audit_folder_text(Path(words[0]))
+    from llmrec.experiment.audits import audit_text
+
+    return audit_text(words)
 
 
 def _shown(options: argparse.Namespace) -> str:

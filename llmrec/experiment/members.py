@@ -11,8 +11,9 @@ from llmrec.core.errors import RunError
 from llmrec.core.files import read_json
 from llmrec.core.protocols import FitContext, Recommender
 from llmrec.core.seeding import derive_seed
-from llmrec.core.types import make_queries
+from llmrec.core.types import Split, make_queries
 from llmrec.ensembles.ensemble import Ensemble
+from llmrec.evaluation.evaluate import Exam
 from llmrec.evaluation.result import ModelResult
 from llmrec.experiment.fitting import Bench
 from llmrec.experiment.folder import VALIDATION
@@ -128,12 +129,17 @@ def fit_combiner(bench: Bench, ensemble: Ensemble, _: FitContext) -> float:
         RunError: if it learns and the split has no validation rows.
     """
     if bench.valid is not None:
-        queries, targets = bench.valid.queries, bench.valid.targets
-        if bench.valid.task == "preference":
-            # the ratings of that exam are likes already; the ensemble has its own threshold
-            targets = make_queries(bench.split.train, bench.split.valid)[1]
-        ensemble.fit_combiner(queries, targets)
+        teach(ensemble, bench.valid, bench.split)
     elif not ensemble.ready:
         raise RunError("its combiner learns on validation rows and the split has none")
     results = [ModelResult.load(bench.result_folder(label)) for label in ensemble.fitted]
     return sum(result.costs.fit_seconds for result in results)
+
+
+def teach(ensemble: Ensemble, exam: Exam, split: Split) -> None:
+    """Let a combiner learn from what the validation exam asks."""
+    targets = exam.targets
+    if exam.task == "preference":
+        # the ratings of that exam are likes already; the ensemble has its own threshold
+        targets = make_queries(split.train, split.valid)[1]
+    ensemble.fit_combiner(exam.queries, targets)

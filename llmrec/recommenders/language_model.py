@@ -145,6 +145,7 @@ class LanguageModel(BaseRecommender):
         self.candidates: Callable[[Queries], np.ndarray] | None = None
         self._scorer: Any = None  # the same, or its copy in 8 bits
         self._fitted: dict[str, Any] = {}
+        self.trained_on: str | None = None  # fingerprint of the training side
 
     @classmethod
     def check_options(cls, params: Mapping[str, Any]) -> list[tuple[str, str]]:
@@ -327,6 +328,7 @@ class LanguageModel(BaseRecommender):
         self.refuse_gpu()
         self._model = assemble(self, train)
         self._fitted = fit_assembled(self, train, valid, context)
+        self.trained_on = train.fingerprint
         self._scorer = for_inference(self._model, self.inference)
         return self
 
@@ -379,7 +381,7 @@ class LanguageModel(BaseRecommender):
     def save_state(self, folder: Path) -> None:
         from llmrec.recommenders.assembly import save_assembled
 
-        write_json(folder / "fitted.json", self._fitted)
+        write_json(folder / "fitted.json", {**self._fitted, "trained_on": self.trained_on})
         save_assembled(self, folder)
 
     def load_state(self, folder: Path) -> None:
@@ -387,6 +389,7 @@ class LanguageModel(BaseRecommender):
 
         self.refuse_gpu()
         self._fitted = read_json(folder / "fitted.json")
+        self.trained_on = self._fitted.pop("trained_on", None)
         self._backbone.commit = self._fitted.get("checkpoint_commit")
         self._model = load_assembled(self, folder)
         self._scorer = for_inference(self._model, self.inference)

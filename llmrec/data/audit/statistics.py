@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from scipy import sparse
 
 from llmrec.core.types import Dataset, Split
 from llmrec.data.audit.findings import Finding
 
-LEAST, SHOWN = 10, 3
+LEAST, SHOWN, WIDTH = 10, 3, 60
 # Of the numbers that held-out rows change: how many must fit, and how often others' may.
 FITS, BY_CHANCE = 0.5, 0.2
-TOLERANCE = 1e-5
+# Relative to each value and to the typical one: products of other machines differ by less.
+TOLERANCE = 1e-4
 
 
 @dataclass(frozen=True, eq=False)
@@ -23,7 +25,7 @@ class FittedPiece:
 
     Attributes:
         name: for the message, e.g. ``popularity`` or ``vocabulary of the tokenizer``.
-        value: what is used: an array, a number, a mapping of numbers, or a list of words.
+        value: what is used: an array, a number, a text, a list of words, or a mapping of those.
         refit: makes the same from one side of a split.
     """
 
@@ -34,42 +36,150 @@ class FittedPiece:
 
 def piece_finding(split: Split, piece: FittedPiece) -> Finding | None:
     """Return a finding if a fitted piece is not what the training side alone gives."""
-    wrong = _different(piece.value, piece.refit(split.train))
+    clean = piece.refit(split.train)
+    wrong, examples = compared(piece.value, clean, split.train)
     if not wrong:
         return None
     with_valid = split.train.union(split.valid)
     whole = with_valid.union(split.test)
     told = "something else than the training side; fit it again on train"
     for data, what in ((with_valid, "train and validation"), (whole, "train and held-out rows")):
-        if len(data) > len(split.train) and not _different(piece.value, piece.refit(data)):
+        if len(data) > len(split.train) and not compared(piece.value, piece.refit(data), data)[0]:
             told = f"{what} together; fit it on train alone"
             break
-    return Finding(
-        "held-out-statistic",
-        "error",
-        "",
-        wrong,
-        _size(piece.value),
-        f"values of {piece.name} were fitted on {told}",
-    )
+    return held_out_statistic(piece.name, told, wrong, max(_size(piece.value), wrong), examples)
+
+
+def held_out_statistic(
+    name: str, told: str, count: int, total: int, examples: Sequence[str] = ()
+) -> Finding:
+    """Return the finding that some values were fitted on other rows than they should.
+
+    Args:
+        name: whose values.
+        told: on what they were fitted, and what to do.
+        count: how many of them are wrong.
+        total: of how many.
+        examples: a few.
+    """
+    said = f"values of {name} were fitted on {told}"
+    return Finding("held-out-statistic", "error", "", count, total, said, tuple(examples))
 
 
 def _size(value: Any) -> int:
-    return len(value) if isinstance(value, Mapping) else int(np.size(value))
+    if isinstance(value, Mapping):
+        return sum(map(_size, value.values()))
+    return int(value.nnz) if sparse.issparse(value) else int(np.size(value))
 
 
-def _different(a: Any, b: Any) -> int:
-    """Return how many values differ; if the shapes do, all of them."""
+def compared(a: Any, b: Any, data: Dataset) -> tuple[int, list[str]]:
+    """Return how many values of a differ from b, those that only b has included, and examples.
+
+    Args:
+        a: what is used.
+        b: the same, fitted again.
+        data: names the users and items of an axis that has their number.
+    """
+    found = list(_differences("", a, b, data))
+    return sum(count for count, _ in found), [text for _, each in found for text in each][:SHOWN]
+
+
+def _differences(name: str, a: Any, b: Any, data: Dataset) -> Iterator[tuple[int, Sequence[str]]]:
+    """Yield the number of different values of each part, with examples."""
     if isinstance(a, Mapping) and isinstance(b, Mapping):
-        keys = {*a, *b}
-        return sum(key not in a or key not in b or _different(a[key], b[key]) > 0 for key in keys)
-    x, y = np.asarray(a), np.asarray(b)
-    if x.shape != y.shape:
-        return max(x.size, 1)
-    if x.dtype.kind in "fiub" and y.dtype.kind in "fiub":
-        near = np.isclose(x.astype(float), y.astype(float), TOLERANCE, TOLERANCE, equal_nan=True)
-        return int((~near).sum())
-    return int((x != y).sum())
+        for key in dict.fromkeys([*a, *b]):
+            inner = f"{name}.{key}" if name else str(key)
+            if key in a and key in b:
+                yield from _differences(inner, a[key], b[key], data)
+            else:
+                yield _size((a if key in a else b)[key]), [f"{inner}: {_only(key in a)}"]
+        return
+    if sparse.issparse(a) and sparse.issparse(b) and a.shape == b.shape:
+        rows, columns = np.nonzero(_strangers(a, b))
+        places = np.stack([rows, columns], axis=1)
+        x, y = (np.asarray(each[rows, columns]).ravel() for each in (a.tocsr(), b.tocsr()))
+    else:
+        x, y = np.asarray(a), np.asarray(b)
+        if _are_words(x) and _are_words(y) and set(x.tolist()) != set(y.tolist()):
+            yield _other_words(name, x.tolist(), y.tolist())
+            return
+        if x.shape != y.shape:
+            shapes = f"{name or 'shape'}: {list(x.shape)}, on train {list(y.shape)}"
+            yield max(x.size, y.size, 1), [shapes]
+            return
+        places = np.argwhere(_unlike(x, y))
+        x, y = (np.atleast_1d(each[tuple(places.T)]) for each in (x, y))
+    if len(places):
+        yield (
+            len(places),
+            [
+                f"{name}{_place(place, a, data)}: {_written(x[n])}, on train {_written(y[n])}"
+                for n, place in enumerate(places[:SHOWN])
+            ],
+        )
+
+
+def _are_words(values: np.ndarray) -> bool:
+    return values.ndim == 1 and (
+        values.dtype.kind in "US" or all(isinstance(each, str) for each in values.tolist())
+    )
+
+
+def _only(used: bool) -> str:
+    return "is used, but train does not give it" if used else "only train gives it"
+
+
+def _other_words(name: str, a: list[Any], b: list[Any]) -> tuple[int, list[str]]:
+    """Return how many words only one has, and examples of those that train does not give."""
+    known, used = set(b), set(a)
+    strange = [word for word in a if word not in known]
+    absent = [word for word in b if word not in used]
+    shown = [f"{name} has {_written(word)}, which train does not give" for word in strange]
+    shown += [f"{name} lacks {_written(word)}, which train gives" for word in absent]
+    return len(strange) + len(absent), [text.strip() for text in shown[:SHOWN]]
+
+
+def _unlike(x: np.ndarray, y: np.ndarray) -> np.ndarray:
+    """Return where two arrays of one shape differ: counts by 1, other numbers beyond rounding."""
+    if x.dtype.kind not in "fiub" or y.dtype.kind not in "fiub":
+        return np.asarray(x != y)
+    x, y = x.astype(np.float64), y.astype(np.float64)
+    finite = y[np.isfinite(y)]
+    if len(finite) == y.size and (finite == np.round(finite)).all():
+        return np.asarray(np.abs(x - y) > TOLERANCE)
+    scale = float(np.sqrt(np.mean(np.square(finite)))) if len(finite) else 1.0
+    return ~np.isclose(x, y, TOLERANCE, TOLERANCE * scale, equal_nan=True)
+
+
+def _strangers(a: Any, b: Any) -> Any:
+    """Return the sparse matrix of the places where two of one shape differ beyond rounding."""
+    apart = abs(a - b).tocsr()
+    scale = max(float(np.sqrt(np.mean(np.square(b.data)))) if b.nnz else 0.0, 1e-12)
+    apart.data[apart.data <= TOLERANCE * scale] = 0
+    apart.eliminate_zeros()
+    return apart
+
+
+def _place(place: np.ndarray, value: Any, data: Dataset) -> str:
+    """Return the index of a value; items and users by their external ids."""
+    if not len(place):
+        return ""
+    words = []
+    for index, length in zip(place.tolist(), np.shape(value), strict=True):
+        if length == data.n_items and length != data.n_users:
+            words.append(f"item {data.item_ids[index]}")
+        elif length == data.n_users and length != data.n_items:
+            words.append(f"user {data.user_ids[index]}")
+        else:
+            words.append(str(index))
+    return f"[{', '.join(words)}]"
+
+
+def _written(value: Any) -> str:
+    if isinstance(value, float | np.floating):
+        return f"{value:.6g}"
+    text = str(value)
+    return text if len(text) <= WIDTH else text[: WIDTH - 1] + "…"
 
 
 def field_findings(split: Split) -> Iterator[Finding]:

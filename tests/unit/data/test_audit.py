@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from scipy import sparse
 
 from llmrec.core.types import Dataset, Interactions, Ragged, Split
 from llmrec.data.audit import (
@@ -18,6 +19,7 @@ from llmrec.data.audit import (
     findings_text,
 )
 from llmrec.data.audit.order import id_ranks
+from llmrec.data.audit.statistics import compared
 from llmrec.data.splits import GlobalTemporal, LeaveOneOut, RandomKFold
 from llmrec.data.synthetic import Synthetic
 from llmrec.testing.leaks import (
@@ -353,3 +355,31 @@ def test_findings_as_text_and_json() -> None:
     assert "e.g. user u0, item i1 at 10" in text
     assert text.endswith("1 errors, 0 warnings")
     assert findings_text(()) == "no leak found"
+
+
+def test_what_is_compared_and_what_is_rounding(splits) -> None:
+    data = splits["leave_one_out"].train
+    counts = np.array([100_000, 7, 0])
+    assert compared(counts + np.array([1, 0, 0]), counts, data)[0] == 1
+    assert compared(counts.astype(np.float32), counts, data)[0] == 0
+    small = np.array([1e-4, 2e-4, -3e-4])
+    assert compared(small, small * (1 + 1e-6), data)[0] == 0
+    assert compared(small, small * 1.01, data)[0] == 3
+    assert compared(np.array([np.nan, 1.5]), np.array([np.nan, 1.5]), data)[0] == 0
+    assert compared(np.array([np.nan, 1.5]), np.array([0.5, 1.5]), data)[0] == 1
+    a = sparse.csr_matrix(np.array([[0.5, 0.0], [0.0, 1.25]]))
+    b = sparse.csr_matrix(np.array([[0.5, 2.5], [0.0, 1.25]]))
+    assert compared(a, a.copy(), data) == (0, [])
+    assert compared({"w": a}, {"w": b}, data) == (1, ["w[0, 1]: 0, on train 2.5"])
+    words, told = compared(["a", "b", "zz"], ["a", "b", "c"], data)
+    assert words == 2
+    assert told == ["has zz, which train does not give", "lacks c, which train gives"]
+    assert compared(["a", "b"], ["b", "a"], data)[0] == 2
+    assert compared({"x": 1, "y": {"z": 2}}, {"y": {"z": 2}}, data) == (
+        1,
+        ["x: is used, but train does not give it"],
+    )
+    one = np.zeros(data.n_items)
+    one[3] = 1
+    _, (told,) = compared(one, np.zeros(data.n_items), data)
+    assert told == f"[item {data.item_ids[3]}]: 1, on train 0"
