@@ -10,9 +10,14 @@ import numpy as np
 from llmrec.core.config import BackboneSpec, build
 from llmrec.core.extras import require
 from llmrec.core.seeding import derive_seed
+from llmrec.core.types import Ragged
+from llmrec.prompts.co_occurrence import co_occurrence_vectors
 
 # Rows of the table after the items.
 SPECIAL_TOKENS = ("padding", "mask", "start")
+TEXT_STARTS = frozenset({"text", "shuffled", "text_and_co_occurrence"})
+CO_OCCURRENCE_STARTS = frozenset({"co_occurrence", "text_and_co_occurrence"})
+WINDOW = 5
 
 
 class Items:
@@ -23,12 +28,16 @@ class Items:
     components (fitted on the items of the training interactions) fill the table, scaled to `scale`.
 
     Args:
-        init: ``text``; ``random`` (no text at all) and ``shuffled`` (each item gets the text of
-            another one) are the controls that show what the text contributes.
+        init: ``text``; ``random`` (no text at all), ``co_occurrence`` (no text, but which items
+            stood near each other in training histories) and ``shuffled`` (each item gets the text
+            of another one) are the controls that show what the text contributes.
+            ``text_and_co_occurrence`` gives half of the columns to each.
         text_encoder: pretrained backbone that embeds the texts.
         fields: item fields that make up the text, None for all.
         scale: standard deviation of the embeddings at the start.
         max_length: items of the history that are read, the latest ones.
+        window: largest distance of two items that stand near each other, for the co-occurrence;
+            None for 5.
         use_ratings: add a learned embedding of each history item's rating (rating tasks).
         seed: of the random rows and of the shuffling.
     """
@@ -38,11 +47,14 @@ class Items:
     def __init__(
         self,
         *,
-        init: Literal["text", "random", "shuffled"] = "text",
+        init: Literal[
+            "text", "random", "shuffled", "co_occurrence", "text_and_co_occurrence"
+        ] = "text",
         text_encoder: BackboneSpec | None = None,
         fields: Sequence[str] | None = None,
         scale: float = 0.1,
         max_length: int = 100,
+        window: int | None = None,
         use_ratings: bool = False,
         seed: int = 0,
     ) -> None:
@@ -51,6 +63,7 @@ class Items:
         self.fields = fields
         self.scale = scale
         self.max_length = max_length
+        self.window = window
         self.use_ratings = use_ratings
         self.seed = seed
 
@@ -59,9 +72,10 @@ class Items:
         """Return what is wrong between options."""
         found = []
         encoder = params.get("text_encoder")
-        if params.get("init", "text") != "random":
+        init = params.get("init", "text")
+        if init in TEXT_STARTS:
             if encoder is None:
-                found.append(("text_encoder", "init=text and init=shuffled need a backbone here"))
+                found.append(("text_encoder", f"init={init} needs a backbone here"))
             elif build("backbone", encoder).weights == "random init":
                 found.append(
                     (
@@ -70,37 +84,58 @@ class Items:
                         "checkpoint, choose name=minilm, or use init=random",
                     )
                 )
-        if params.get("init") == "random":
-            found += [
-                (key, "is not read with init=random; leave it null")
-                for key in ("text_encoder", "fields")
-                if params.get(key) is not None
-            ]
+        unread = [] if init in TEXT_STARTS else ["text_encoder", "fields"]
+        unread += [] if init in CO_OCCURRENCE_STARTS else ["window"]
+        found += [
+            (key, f"is not read with init={init}; leave it null")
+            for key in unread
+            if params.get(key) is not None
+        ]
+        if params.get("window") is not None and params["window"] < 1:
+            found.append(("window", "must be at least 1"))
         if params.get("scale", 0.1) <= 0:
             found.append(("scale", "must be above 0"))
         if params.get("max_length", 100) < 1:
             found.append(("max_length", "must be at least 1"))
         return found
 
+    @property
+    def reads_text(self) -> bool:
+        """Whether the items' texts are embedded at all, be it those of other items."""
+        return self.init in TEXT_STARTS
+
     def table(
-        self, n_items: int, width: int, vectors: np.ndarray | None, known: np.ndarray
+        self, histories: Ragged, n_items: int, width: int, texts: np.ndarray | None
     ) -> np.ndarray:
         """Return the (n_items + 3, width) float32 starting values of the item tokens.
 
+        An item that nothing is known of keeps its random row.
+
         Args:
+            histories: item ids of each user of the training side, in order. Components are fitted
+                on its items alone.
             n_items: size of the catalogue.
             width: of the backbone.
-            vectors: (n_items, H) text embeddings, None for ``random``.
-            known: (n_items,) bool, the items of the training interactions: the components are
-                fitted on them alone.
+            texts: (n_items, H) text embeddings, None where the start reads no text.
         """
         rng = np.random.default_rng(derive_seed(self.seed, "item tokens"))
         table = rng.standard_normal((n_items + len(SPECIAL_TOKENS), width)) * self.scale
-        if vectors is not None:
-            components = principal_components(vectors, known, width) * self.scale
+        known = np.bincount(histories.values, minlength=n_items) > 0
+        column = 0
+        if texts is not None:
+            room = width - width // 2 if self.init in CO_OCCURRENCE_STARTS else width
+            components = principal_components(texts, known, room) * self.scale
             if self.init == "shuffled":
                 components = components[rng.permutation(n_items)]
-            table[:n_items, : components.shape[1]] = components
+            column = components.shape[1]
+            table[:n_items, :column] = components
+        if self.init in CO_OCCURRENCE_STARTS:
+            vectors = co_occurrence_vectors(
+                histories, n_items, width - column, self.window or WINDOW, self.seed
+            )
+            met = (vectors != 0).any(axis=1)
+            components = principal_components(vectors, met, width - column) * self.scale
+            table[:n_items, column : column + components.shape[1]][met] = components[met]
         return table.astype(np.float32)
 
     def build(self, table: np.ndarray, rating_values: np.ndarray | None) -> Any:

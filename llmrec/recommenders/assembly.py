@@ -113,18 +113,17 @@ def assemble(owner: LanguageModel, train_side: Dataset) -> Assembled:
 
     prompt, head, backbone = owner._prompt, owner._head, owner._backbone
     needs = head.needs(prompt.kind)
-    known = train_side.item_counts > 0
     catalogue: list[dict[str, str]] = [{}] * train_side.n_items  # read by text prompts only
-    tokenizer, table, stars, codes = None, None, None, None
+    tokenizer, vectors, stars, codes = None, None, None, None
     if prompt.kind == "text":
         catalogue = records_of(owner, train_side)
         tokenizer = tokenizer_of(owner, train_side, catalogue)
     elif prompt.kind == "identifiers":
         codes = codes_of(owner, train_side)
         tokenizer = Vocabulary(prompt.user_tokens, codes.size)
-    elif prompt.init != "random":
+    elif prompt.reads_text:
         texts = texts_or_refuse(train_side, prompt.fields, f"prompt items with init={prompt.init}")
-        seen = [texts[item] for item in np.flatnonzero(known)]
+        seen = [texts[item] for item in np.flatnonzero(train_side.item_counts)]
         vectors = embed_texts(prompt.text_encoder, texts, training=seen)
     log = train_side.interactions
     if log.rating is not None and len(log):
@@ -145,9 +144,7 @@ def assemble(owner: LanguageModel, train_side: Dataset) -> Assembled:
         width = backbone.width(model)
         tokens = None
         if prompt.kind == "items":
-            table = prompt.table(
-                train_side.n_items, width, None if prompt.init == "random" else vectors, known
-            )
+            table = prompt.table(train_side.histories, train_side.n_items, width, vectors)
             tokens = prompt.build(table, stars)
         module = head.build(width, train_side.n_items, tokens is not None, statistics)
     assembled = _put_together(owner, model, module, tokens, tokenizer, catalogue, codes)

@@ -187,7 +187,7 @@ class LanguageModel(BaseRecommender):
         if params.get("training_history") == "others" and not head.judges_candidates:
             found.append(("training_history", "others is for heads that judge a candidate"))
         if params.get("role") == "baseline":
-            ids_alone = prompt.kind == "items" and prompt.init == "random"
+            ids_alone = prompt.kind == "items" and not prompt.reads_text
             if not ids_alone or backbone.weights != RANDOM:
                 what = (
                     "a baseline knows item ids alone: it needs prompt=items_no_text and a backbone "
@@ -243,18 +243,18 @@ class LanguageModel(BaseRecommender):
 
     @property
     def is_control(self) -> bool:
-        """Whether no language reaches the model: random item embeddings, others' texts, numbers."""
+        """Whether no language reaches the model: no text at all, that of other items, numbers."""
         if self._prompt.kind == "identifiers":
             return self._identifier.text_encoder is None
-        return (
-            self.role != "baseline" and self._prompt.kind == "items" and self._prompt.init != "text"
-        )
+        if self.role == "baseline" or self._prompt.kind != "items":
+            return False
+        return not self._prompt.reads_text or self._prompt.init == "shuffled"
 
     @property
     def twin(self) -> str:
         """What a row and its control share: a hash of all options but where item tokens start."""
         options = {name: getattr(self, name) for name in options_of(type(self)) if name != "seed"}
-        start = ("init", "text_encoder", "fields", "scale", "seed")
+        start = ("init", "text_encoder", "fields", "scale", "window", "seed")
         options["prompt"] = {k: v for k, v in self.prompt.items() if k not in start}
         if self._prompt.kind == "identifiers":
             del options["identifier"]
@@ -289,11 +289,12 @@ class LanguageModel(BaseRecommender):
             return f"{origin}, item text: {encoder}"
         if self._prompt.kind != "items":
             return origin
-        if self._prompt.init == "random":
-            return f"{origin}, no text"
+        start = ", co-occurrence" if "co_occurrence" in self._prompt.init else ""
+        if not self._prompt.reads_text:
+            return f"{origin}, no text{start}"
         encoder = build("backbone", self._prompt.text_encoder).weights
         shuffled = "shuffled " if self._prompt.init == "shuffled" else ""
-        return f"{origin}, {shuffled}item text: {encoder}"
+        return f"{origin}{start}, {shuffled}item text: {encoder}"
 
     @property
     def item_records(self) -> Sequence[Mapping[str, str]] | None:

@@ -10,11 +10,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from llmrec.core.config import build, check
+from llmrec.core.types import Ragged
 from llmrec.prompts.item_tokens import ItemTokens
 from llmrec.prompts.items import Items, principal_components
 
 VECTORS = np.random.default_rng(0).standard_normal((20, 8)).astype(np.float32)
 KNOWN = np.arange(20) < 15
+SEEN = Ragged.from_rows([range(15), range(5)])  # the items of KNOWN
 
 
 def prompt(init: str, **options) -> Items:
@@ -58,7 +60,7 @@ def test_without_known_items_all_count() -> None:
 
 
 def test_the_table_holds_components_first_and_noise_after() -> None:
-    table = prompt("text", scale=0.5).table(20, 12, VECTORS, KNOWN)
+    table = prompt("text", scale=0.5).table(SEEN, 20, 12, VECTORS)
     assert table.shape == (23, 12)
     assert table.dtype == np.float32
     np.testing.assert_allclose(
@@ -69,9 +71,9 @@ def test_the_table_holds_components_first_and_noise_after() -> None:
 
 
 def test_shuffled_gives_each_item_the_text_of_another_once() -> None:
-    text = prompt("text", seed=3).table(20, 8, VECTORS, KNOWN)[:20]
-    shuffled = prompt("shuffled", seed=3).table(20, 8, VECTORS, KNOWN)[:20]
-    other = prompt("shuffled", seed=4).table(20, 8, VECTORS, KNOWN)[:20]
+    text = prompt("text", seed=3).table(SEEN, 20, 8, VECTORS)[:20]
+    shuffled = prompt("shuffled", seed=3).table(SEEN, 20, 8, VECTORS)[:20]
+    other = prompt("shuffled", seed=4).table(SEEN, 20, 8, VECTORS)[:20]
     sources = [np.flatnonzero((text == row).all(1)).item() for row in shuffled]
     assert sorted(sources) == list(range(20))
     assert sources != list(range(20))
@@ -79,15 +81,52 @@ def test_shuffled_gives_each_item_the_text_of_another_once() -> None:
 
 
 def test_random_follows_scale_and_seed_and_ignores_text() -> None:
-    first = prompt("random", scale=0.02, seed=1).table(500, 16, None, np.ones(500, bool))
-    again = prompt("random", scale=0.02, seed=1).table(500, 16, None, np.ones(500, bool))
-    other = prompt("random", scale=0.02, seed=2).table(500, 16, None, np.ones(500, bool))
+    first = prompt("random", scale=0.02, seed=1).table(SEEN, 500, 16, None)
+    again = prompt("random", scale=0.02, seed=1).table(SEEN, 500, 16, None)
+    other = prompt("random", scale=0.02, seed=2).table(SEEN, 500, 16, None)
     np.testing.assert_array_equal(first, again)
     assert not np.array_equal(first, other)
     assert first.std() == pytest.approx(0.02, rel=0.05)
 
 
-@pytest.mark.parametrize("init", ["text", "shuffled"])
+def test_co_occurrence_puts_items_that_stand_together_close() -> None:
+    rng = np.random.default_rng(0)
+    rows = [rng.permutation(8) + start for start in [0, 8] for _ in range(10)]
+    histories = Ragged.from_rows(rows)
+    table = prompt("co_occurrence", scale=0.1).table(histories, 18, 8, None)
+    alike = table[:16] @ table[:16].T
+    group = np.arange(16) < 8
+    same = group[:, None] == group
+    assert alike[same].mean() > 0.02
+    assert alike[~same].mean() < -0.02
+    # Nothing is known of the last two: they start at random, as without co-occurrence.
+    noise = prompt("random", scale=0.1).table(histories, 18, 8, None)
+    np.testing.assert_array_equal(table[16:], noise[16:])
+    assert not np.isclose(table[:16], noise[:16]).all(1).any()
+
+
+def test_both_starts_share_the_columns() -> None:
+    both = prompt("text_and_co_occurrence").table(SEEN, 20, 9, VECTORS)
+    text = prompt("text").table(SEEN, 20, 5, VECTORS)
+    np.testing.assert_allclose(both[:20, :5], text[:20], rtol=1e-6)
+    near = prompt("co_occurrence").table(SEEN, 20, 4, None)
+    np.testing.assert_allclose(both[:15, 5:], near[:15], atol=1e-6)
+
+
+def test_the_window_is_read_where_items_stand_together() -> None:
+    both = {"name": "items", "text_encoder": {"name": "minilm"}, "window": 2}
+    assert check("prompt", {**both, "init": "text_and_co_occurrence"}) == []
+    assert check("prompt", {"name": "items", "init": "co_occurrence", "window": 2}) == []
+    (problem,) = check("prompt", {"name": "items", "init": "random", "window": 2})
+    assert (problem.where, problem.what) == (
+        "window",
+        "is not read with init=random; leave it null",
+    )
+    (problem,) = check("prompt", {"name": "items", "init": "co_occurrence", "window": 0})
+    assert problem.where == "window"
+
+
+@pytest.mark.parametrize("init", ["text", "shuffled", "text_and_co_occurrence"])
 def test_text_needs_an_encoder_that_knows_words(init: str) -> None:
     (problem,) = check("prompt", {"name": "items", "init": init})
     assert problem.where == "text_encoder"
