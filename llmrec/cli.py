@@ -245,9 +245,14 @@ def _dispatch(options: argparse.Namespace) -> int:
     return OK
 
 
+def is_folder(words: list[str]) -> bool:
+    """Whether the words after ``llmrec audit`` name a run folder, not overrides."""
+    return len(words) == 1 and "=" not in words[0] and not words[0].startswith("~")
+
+
 def _audited(words: list[str]) -> tuple[str, bool]:
     """Return the findings in a run folder, or in what a run with overrides would use."""
-    if len(words) == 1 and "=" not in words[0] and not words[0].startswith("~"):
+    if is_folder(words):
         from llmrec.experiment.audit_fitted import audit_folder_text
 
         return audit_folder_text(Path(words[0]))
