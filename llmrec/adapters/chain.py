@@ -63,6 +63,11 @@ class Chain:
     def virtual_tokens(self) -> int:
         return sum(adapter.virtual_tokens for adapter in self._adapters.values())
 
+    @property
+    def dropout(self) -> float:
+        """The highest dropout of the steps."""
+        return max(getattr(adapter, "dropout", 0.0) for adapter in self._adapters.values())
+
     def misfit(self, architecture: str, direction: str, needs: str) -> str | None:
         adapters = self._adapters.values()
         found = (adapter.misfit(architecture, direction, needs) for adapter in adapters)

@@ -56,6 +56,7 @@ class Recurrent(TransformerBackbone):
             hidden_size=hidden_size,
             n_layers=n_layers,
             dropout=dropout,
+            attention_dropout=0.0,
             max_positions=max_positions,
             vocabulary_size=vocabulary_size,
             pooling=pooling,

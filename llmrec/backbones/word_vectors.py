@@ -66,7 +66,9 @@ class WordVectors(TransformerBackbone):
         learning_rate: float = 0.025,
         seed: int = 0,
     ) -> None:
-        super().__init__(vocabulary_size=vocabulary_size, pooling=pooling)
+        super().__init__(
+            vocabulary_size=vocabulary_size, pooling=pooling, dropout=0.0, attention_dropout=0.0
+        )
         self.path = path
         self.lowercase = lowercase
         self.embedding_size = embedding_size

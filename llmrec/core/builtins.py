@@ -115,6 +115,11 @@ BUILTINS: dict[str, dict[str, str]] = {
         "numeric": "llmrec.heads.identifiers:Numeric",
         "semantic": "llmrec.heads.identifiers:Semantic",
     },
+    "regularizer": {
+        "r_drop": "llmrec.training.regularizers:RDrop",
+        "fgm": "llmrec.training.regularizers:FGM",
+        "pgd": "llmrec.training.regularizers:PGD",
+    },
     "feature": {
         "term_counts": "llmrec.features.terms:TermCounts",
         "tfidf": "llmrec.features.terms:TFIDF",

@@ -24,6 +24,7 @@ GROUP_OF = {
     "adapter": "model/adapter",
     "head": "model/head",
     "prompt": "model/prompt",
+    "regularizer": "model/regularizer",
     "feature": "model/feature",
     "identifier": "model/identifier",
     "combiner": "ensemble/combiner",

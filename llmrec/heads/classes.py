@@ -10,6 +10,7 @@ from torch import nn
 from torch.nn import functional
 
 from llmrec.heads.losses import balanced_weights, coral, focal, focusing_of
+from llmrec.heads.predictions import Prediction
 
 Tensor = torch.Tensor
 
@@ -57,6 +58,13 @@ class Classes(nn.Module):
         """Return (N,) classes by their number, or expected numbers."""
         found = self.probabilities(states)
         return found @ self.values if self.expected else self.values[found.argmax(1)]
+
+    def prediction(self, states: Tensor, items: Tensor | None = None, **_: Any) -> Prediction:  # noqa: ARG002
+        """Return the choice among the classes, or the odds of being above each of ordered ones."""
+        logits: Tensor = self.output(states)
+        if self.biases is None:
+            return Prediction("choice", logits)
+        return Prediction("odds", logits + self.biases)
 
     def loss(
         self,

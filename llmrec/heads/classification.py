@@ -177,6 +177,12 @@ class Classification:
         """Whether the model reads one candidate at a time."""
         return self.target != "next_item"
 
+    @property
+    def predicts_all(self) -> bool:
+        """Whether the loss looks at all items (or classes) at once, not at some of them."""
+        whole = self.loss in (None, "cross_entropy", "focal") and self.block_size is None
+        return whole or self.target != "next_item"
+
     def needs(self, prompt_kind: str) -> str:
         """Return what the backbone must provide under a kind of prompt."""
         if self.target == "next_item" and prompt_kind == "items":

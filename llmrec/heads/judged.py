@@ -11,6 +11,7 @@ from torch.nn import functional
 
 from llmrec.heads.losses import balanced_weights, coral, focal, focusing_of
 from llmrec.heads.modules import LogOdds
+from llmrec.heads.predictions import Prediction
 
 Tensor = torch.Tensor
 
@@ -78,6 +79,16 @@ class Like(LogOdds):
         odds: Tensor = self.readout(states, vectors)
         return odds if offsets is None else odds + offsets
 
+    def prediction(
+        self,
+        states: Tensor,
+        items: Tensor | None = None,
+        offsets: Tensor | None = None,
+        vectors: Tensor | None = None,
+    ) -> Prediction:
+        """Return the odds of a like."""
+        return Prediction("odds", self.scores(states, items, offsets, vectors))
+
     def loss(
         self,
         states: Tensor,
@@ -137,6 +148,16 @@ class Rating(nn.Module):
     ) -> Tensor:
         """Return (N,) numbers within the range of the training numbers."""
         return self.predict(states, offsets, vectors).clamp(self.low, self.high)
+
+    def prediction(
+        self,
+        states: Tensor,
+        items: Tensor | None = None,  # noqa: ARG002
+        offsets: Tensor | None = None,
+        vectors: Tensor | None = None,
+    ) -> Prediction:
+        """Return the unclipped numbers."""
+        return Prediction("number", self.predict(states, offsets, vectors) / self.spread)
 
     def loss(
         self,
@@ -200,6 +221,16 @@ class Ordinal(nn.Module):
         """Return (N,) expected numbers."""
         above = torch.sigmoid(self.latent(states, offsets, vectors)[:, None] + self.biases)
         return self.values[0] + above @ self.values.diff()
+
+    def prediction(
+        self,
+        states: Tensor,
+        items: Tensor | None = None,  # noqa: ARG002
+        offsets: Tensor | None = None,
+        vectors: Tensor | None = None,
+    ) -> Prediction:
+        """Return the odds of being above each threshold."""
+        return Prediction("odds", self.latent(states, offsets, vectors)[:, None] + self.biases)
 
     def loss(
         self,

@@ -6,6 +6,8 @@ import torch
 from torch import nn
 from torch.nn import functional
 
+from llmrec.heads.predictions import Prediction
+
 
 class LogOdds(nn.Module):
     """What gives the log-odds of a like as scores, and how it learns."""
@@ -13,6 +15,10 @@ class LogOdds(nn.Module):
     def scores(self, states: torch.Tensor, items: torch.Tensor | None = None) -> torch.Tensor:
         """Return (N,) log-odds."""
         raise NotImplementedError
+
+    def prediction(self, states: torch.Tensor, items: torch.Tensor | None = None) -> Prediction:
+        """Return the odds of a like."""
+        return Prediction("odds", self.scores(states, items))
 
     def loss(
         self,
@@ -35,6 +41,10 @@ class YesNo(LogOdds):
 class TokenLoss(nn.Module):
     """Cross-entropy of the written tokens; the scores come from decoding."""
 
+    def prediction(self, states: torch.Tensor, items: torch.Tensor | None = None) -> Prediction:  # noqa: ARG002
+        """Return the choice of each token."""
+        return Prediction("choice", states)
+
     def loss(
         self,
         states: torch.Tensor,
@@ -47,6 +57,10 @@ class TokenLoss(nn.Module):
 
 class LetterLoss(nn.Module):
     """Cross-entropy over the letters of a list."""
+
+    def prediction(self, states: torch.Tensor, items: torch.Tensor | None = None) -> Prediction:  # noqa: ARG002
+        """Return the choice among the letters."""
+        return Prediction("choice", states)
 
     def scores(self, states: torch.Tensor, items: torch.Tensor | None = None) -> torch.Tensor:  # noqa: ARG002
         """Return the (N, C) logits as they are."""

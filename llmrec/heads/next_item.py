@@ -18,6 +18,7 @@ from llmrec.heads.losses import (
     gbce_power,
     sampled_softmax,
 )
+from llmrec.heads.predictions import Prediction
 
 # A sample that all examples of a batch share, and one of each example's own.
 SHARED = frozenset({"sampled_softmax", "gbce"})
@@ -88,6 +89,10 @@ class NextItem(nn.Module):
     def scores(self, states: torch.Tensor, items: torch.Tensor | None) -> torch.Tensor:
         """Return (N, n_items) logits of (N, H) states; `items` are (n_items, H) if tied."""
         return functional.linear(self.directed(states), self.weight(items), self.bias)
+
+    def prediction(self, states: torch.Tensor, items: torch.Tensor | None) -> Prediction:
+        """Return the choice among the catalogue."""
+        return Prediction("choice", self.scores(states, items))
 
     def loss(
         self, states: torch.Tensor, targets: torch.Tensor, items: torch.Tensor | None

@@ -61,6 +61,7 @@ from llmrec.training.net import Net
 from llmrec.training.packed import PackedCollator, chunks
 from llmrec.training.statistics import blank, shapes_of, training_statistics
 from llmrec.training.trainer import Fitted, TrainingOptions, Validate, train
+from llmrec.training.training_net import TrainingNet
 
 if TYPE_CHECKING:
     from llmrec.recommenders.language_model import LanguageModel
@@ -275,7 +276,8 @@ def fit_assembled(
         value = math.nan if validate is None else validate()[metric]
         fitted = Fitted(best_epoch=0.0, best_value=value, epochs=0.0, curve=())
     else:
-        fitted = train(assembled.net, lengths, collate, options, validate, context)
+        net = training_net(owner, assembled)
+        fitted = train(net, lengths, collate, options, validate, context)
     if assembled.frozen is not None:
         assembled.frozen.remember(False)
     facts: dict[str, Any] = {
@@ -293,6 +295,14 @@ def fit_assembled(
     if owner._backbone.commit is not None:
         facts["checkpoint_commit"] = owner._backbone.commit
     return facts
+
+
+def training_net(owner: LanguageModel, assembled: Assembled) -> torch.nn.Module:
+    """Return what the trainer trains: the net itself, if nothing is added to its head's loss."""
+    regularizer = owner._regularizer
+    if regularizer is None or not regularizer.active:
+        return assembled.net
+    return TrainingNet(assembled.net, regularizer)
 
 
 def training_batches(

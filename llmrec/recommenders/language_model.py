@@ -20,6 +20,7 @@ from llmrec.core.config import (
     HeadSpec,
     IdentifierSpec,
     PromptSpec,
+    RegularizerSpec,
     build,
     options_of,
 )
@@ -59,6 +60,7 @@ class LanguageModel(BaseRecommender):
             SASRec, judged as what language models have to beat. A baseline sees no text and no
             pretrained weights.
         identifier: spec of what a generative head writes for an item; None for a text field.
+        regularizer: spec of what the training loss takes beside the head's, or null.
         epochs: passes over the training examples, at most.
         batch_size: examples per step and device.
         learning_rate: highest learning rate.
@@ -90,6 +92,7 @@ class LanguageModel(BaseRecommender):
         adapter: AdapterSpec = FULL,
         role: Literal["language_model", "baseline"] = "language_model",
         identifier: IdentifierSpec | None = None,
+        regularizer: RegularizerSpec | None = None,
         epochs: int = 20,
         batch_size: int = 16,
         learning_rate: float = 4e-3,
@@ -114,6 +117,7 @@ class LanguageModel(BaseRecommender):
         self.adapter = adapter
         self.role = role
         self.identifier = identifier
+        self.regularizer = regularizer
         self.epochs = epochs
         self.batch_size = batch_size
         self.learning_rate = learning_rate
@@ -141,6 +145,7 @@ class LanguageModel(BaseRecommender):
         self._identifier: Any = None
         if identifier is not None:
             self._identifier = build("identifier", identifier, seed=seed)
+        self._regularizer = None if regularizer is None else build("regularizer", regularizer)
         self._model: Any = None
         self.candidates: Callable[[Queries], np.ndarray] | None = None
         self._scorer: Any = None  # the same, or its copy in 8 bits
@@ -184,6 +189,8 @@ class LanguageModel(BaseRecommender):
                 return found
         wrong = identifier_misfits(backbone, prompt, head, identifier)
         found += wrong or [("head", what) for what in misfits(backbone, prompt, head, adapter)]
+        found += [("head", what) for what in misfits(backbone, prompt, head, adapter)]
+        found += regularizer_misfits(params.get("regularizer"), (backbone, prompt, head, adapter))
         if params.get("training_history") == "others" and not head.judges_candidates:
             found.append(("training_history", "others is for heads that judge a candidate"))
         if params.get("role") == "baseline":
@@ -476,6 +483,19 @@ def misfits(backbone: Any, prompt: Any, head: Any, adapter: Any) -> list[str]:
         f"{', '.join(sorted(backbone.provides))}: it has no language-model head; "
         "choose backbone=gpt2, bert or t5, or head=classification with target=like"
     ]
+
+
+def regularizer_misfits(
+    spec: RegularizerSpec | None, parts: tuple[Any, Any, Any, Any]
+) -> list[tuple[str, str]]:
+    """Return why a regulariser cannot work with backbone, prompt, head and adapter."""
+    if spec is None:
+        return []
+    try:
+        what = build("regularizer", spec).misfit(*parts)
+    except LlmrecError:
+        return []  # reported with its own place by the check of the nested spec
+    return [] if what is None else [("regularizer", what)]
 
 
 def texts_or_refuse(train: Dataset, fields: Any, purpose: str) -> list[str]:

@@ -9,8 +9,12 @@ from torch import nn
 
 from llmrec.backbones.base import inner, virtual_tokens
 from llmrec.prompts.item_tokens import ItemTokens
+<<<<<<< HEAD
 from llmrec.training.identifier_windows import window_logits
 from llmrec.training.objectives import candidate_states, query_states, training_states
+=======
+from llmrec.training.objectives import candidate_states, draw, query_states, training_states
+>>>>>>> cd29f30 (Regularisers of a language model's training: R-Drop, FGM and PGD, the losses of their papers)
 from llmrec.training.packed import PACKED, packed_states
 
 
@@ -79,18 +83,26 @@ class Net(nn.Module):
 
     def forward(self, **batch: torch.Tensor) -> dict[str, torch.Tensor]:
         """Return ``{"loss": scalar}`` of one batch made by the collator."""
+        batch = self.drawn(batch)
+        states, targets = self.read(batch)
+        return {"loss": self.head.loss(states, targets, self.item_weights, **self.given(batch))}
+
+    def drawn(self, batch: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+        """Return a batch with all that is drawn of what to predict, for `read`."""
+        if self.needs != "sequence":
+            return batch
+        return {**batch, **draw(self.backbone, batch["mask"])}
+
+    def read(self, batch: dict[str, torch.Tensor]) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return (N, …) states of one pass over a drawn batch, and the (N,) targets."""
         if self.needs == "sequence":
             assert self.tokens is not None
-            states, targets = training_states(
-                self.backbone, self.model, self.tokens, batch["items"], batch["mask"]
-            )
-        elif self.needs == "generate":
-            states, targets = self._written(batch)
-        elif "asked" in batch:
-            states, targets = self.judged(batch, own=True), batch["targets"]
-        else:
-            states, targets = self.states(**batch), batch["targets"]
-        return {"loss": self.head.loss(states, targets, self.item_weights, **self.given(batch))}
+            return training_states(self.backbone, self.model, self.tokens, batch)
+        if self.needs == "generate":
+            return self._written(batch)
+        if "asked" in batch:
+            return self.judged(batch, own=True), batch["targets"]
+        return self.states(**batch), batch["targets"]
 
     def given(self, batch: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
         """Return what a head that judges candidates reads beside the states of a batch."""
@@ -145,6 +157,18 @@ class Net(nn.Module):
         states = self.backbone.encode(model, mask, ids=batch["ids"]).tokens[:, :-1]
         kept = labels[:, 1:] != -100
         return self.backbone.logits(model, states[kept]), labels[:, 1:][kept]
+
+    def embedding_modules(self) -> list[nn.Module]:
+        """Return the modules whose outputs are input embeddings: of items, or of words."""
+        if self.tokens is not None:
+            return [self.tokens]
+        model = inner(self.model)
+        words = model.get_input_embeddings().weight  # T5's stacks share it in modules of their own
+        return [
+            part
+            for part in model.modules()
+            if isinstance(part, nn.Embedding) and part.weight is words
+        ]
 
     def parameter_counts(self) -> tuple[int, int]:
         """Return the number of all and of trainable parameters; 8-bit ones count in full."""

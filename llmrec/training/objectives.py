@@ -10,6 +10,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import torch
@@ -23,8 +24,22 @@ DECODER_CONTEXT = 5
 LATEST_CUT = 0.5
 
 
+def draw(backbone: Any, mask: torch.Tensor) -> dict[str, torch.Tensor]:
+    """Return what is drawn of what (B, L) rows should predict, for `training_states`.
+
+    Apart from the states, so that several passes over a batch can ask the same.
+    """
+    if backbone.direction == "bidirectional":
+        return {"hidden": _hidden(mask)}
+    if backbone.direction == "seq2seq":
+        lengths = mask.sum(1, keepdim=True)
+        share = torch.rand(len(mask), 1, device=mask.device)
+        return {"cut": 1 + (share * LATEST_CUT * (lengths - 1)).long().clamp(min=0)}
+    return {}
+
+
 def training_states(
-    backbone: Any, model: Any, tokens: ItemTokens, items: torch.Tensor, mask: torch.Tensor
+    backbone: Any, model: Any, tokens: ItemTokens, batch: Mapping[str, torch.Tensor]
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Return (N, H) states and the (N,) items that they should predict.
 
@@ -32,10 +47,10 @@ def training_states(
         backbone: says its direction.
         model: the loaded transformers model.
         tokens: item embeddings.
-        items: (B, L) item ids, right-padded with the padding token.
-        mask: (B, L) bool, True for items.
+        batch: ``items`` (B, L) ids, right-padded with the padding token; ``mask`` (B, L) bool, True
+            for items; and what `draw` returned.
     """
-    return _TRAINING[backbone.direction](backbone, model, tokens, items, mask)
+    return _TRAINING[backbone.direction](backbone, model, tokens, batch)
 
 
 def query_states(
@@ -107,24 +122,30 @@ def start_empty_rows(
 
 
 def _causal(
-    backbone: Any, model: Any, tokens: ItemTokens, items: torch.Tensor, mask: torch.Tensor
+    backbone: Any, model: Any, tokens: ItemTokens, batch: Mapping[str, torch.Tensor]
 ) -> tuple[torch.Tensor, torch.Tensor]:
+    items, mask = batch["items"], batch["mask"]
     states = backbone.encode(model, mask[:, :-1], embeddings=tokens(items[:, :-1])).tokens
     kept = mask[:, 1:]
     return states[kept], items[:, 1:][kept]
 
 
 def _cloze(
-    backbone: Any, model: Any, tokens: ItemTokens, items: torch.Tensor, mask: torch.Tensor
+    backbone: Any, model: Any, tokens: ItemTokens, batch: Mapping[str, torch.Tensor]
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    drawn = torch.rand(items.shape, device=items.device) < MASKED_SHARE
-    rows = torch.arange(len(items), device=items.device)
-    last = torch.zeros_like(mask)
-    last[rows, (mask.sum(1) - 1).clamp(min=0)] = True
-    only_last = torch.rand(len(items), 1, device=items.device) < LAST_ONLY_SHARE
-    hidden = torch.where(only_last | ~(drawn & mask).any(1, keepdim=True), last, drawn) & mask
+    items, mask, hidden = batch["items"], batch["mask"], batch["hidden"]
     seen = items.masked_fill(hidden, tokens.mask)
     return _encode_from_end(backbone, model, tokens, seen, mask)[hidden], items[hidden]
+
+
+def _hidden(mask: torch.Tensor) -> torch.Tensor:
+    """Return (B, L) bool: the items to mask."""
+    drawn = torch.rand(mask.shape, device=mask.device) < MASKED_SHARE
+    rows = torch.arange(len(mask), device=mask.device)
+    last = torch.zeros_like(mask)
+    last[rows, (mask.sum(1) - 1).clamp(min=0)] = True
+    only_last = torch.rand(len(mask), 1, device=mask.device) < LAST_ONLY_SHARE
+    return torch.where(only_last | ~(drawn & mask).any(1, keepdim=True), last, drawn) & mask
 
 
 def _encode_from_end(
@@ -142,11 +163,9 @@ def _from_end(mask: torch.Tensor) -> torch.Tensor:
 
 
 def _prefix_to_suffix(
-    backbone: Any, model: Any, tokens: ItemTokens, items: torch.Tensor, mask: torch.Tensor
+    backbone: Any, model: Any, tokens: ItemTokens, batch: Mapping[str, torch.Tensor]
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    lengths = mask.sum(1, keepdim=True)
-    share = torch.rand(len(items), 1, device=items.device)
-    cut = 1 + (share * LATEST_CUT * (lengths - 1)).long().clamp(min=0)
+    items, mask, cut = batch["items"], batch["mask"], batch["cut"]
     states, targets, kept = _decode_after(backbone, model, tokens, items, mask, cut, whole=False)
     return states[kept], targets[kept]
 

@@ -10,7 +10,7 @@ import torch
 from llmrec.core.config import build
 from llmrec.prompts.item_tokens import ItemTokens
 from llmrec.training import objectives
-from llmrec.training.objectives import candidate_states, query_states, training_states
+from llmrec.training.objectives import candidate_states, draw, query_states, training_states
 
 N_ITEMS = 12
 
@@ -31,6 +31,11 @@ def rows(*histories: list[int], width: int | None = None):
         items[row, : len(history)] = torch.tensor(history, dtype=torch.long)
         mask[row, : len(history)] = True
     return items, mask
+
+
+def training(component, model, tokens, items, mask):
+    batch = {"items": items, "mask": mask, **draw(component, mask)}
+    return training_states(component, model, tokens, batch)
 
 
 class Spy:
@@ -58,8 +63,8 @@ def test_a_causal_state_does_not_change_with_later_items() -> None:
     first, mask = rows([1, 2, 3, 4, 5])
     other, _ = rows([1, 2, 3, 9, 8])
     with torch.no_grad():
-        states, targets = training_states(component, model, tokens, first, mask)
-        changed, _ = training_states(component, model, tokens, other, mask)
+        states, targets = training(component, model, tokens, first, mask)
+        changed, _ = training(component, model, tokens, other, mask)
     assert targets.tolist() == [2, 3, 4, 5]
     torch.testing.assert_close(states[:3], changed[:3], rtol=0, atol=0)
     assert not torch.allclose(states[3], changed[3])
@@ -97,7 +102,7 @@ def test_t5_training_cuts_leave_something_to_read_and_to_write() -> None:
     for seed in range(10):
         torch.manual_seed(seed)
         with torch.no_grad():
-            _, targets = training_states(spy, model, tokens, items, mask)
+            _, targets = training(spy, model, tokens, items, mask)
         read = spy.seen[-1][0].sum(1)
         assert (read >= 1).all()
         assert (read < lengths).all()
@@ -112,7 +117,7 @@ def test_hidden_items_never_appear_in_the_input_of_a_cloze() -> None:
         spy = Spy(component)
         torch.manual_seed(seed)
         with torch.no_grad():
-            states, targets = training_states(spy, model, tokens, items, mask)
+            states, targets = training(spy, model, tokens, items, mask)
         (_, embedded), *_ = spy.seen
         shown = torch.cdist(embedded, tokens.weight.detach().expand(3, -1, -1)).argmin(-1)
         hidden = (shown == tokens.mask) & mask
@@ -154,7 +159,7 @@ def test_a_query_does_not_depend_on_its_padding_and_sees_every_item(name: str) -
 def test_the_state_of_a_causal_query_is_the_one_trained_to_predict_the_next() -> None:
     component, model, tokens = parts("gpt2")
     with torch.no_grad():
-        states, _ = training_states(component, model, tokens, *rows([1, 2, 3, 4]))
+        states, _ = training(component, model, tokens, *rows([1, 2, 3, 4]))
         query = query_states(component, model, tokens, *rows([1, 2, 3]))
     torch.testing.assert_close(states[-1], query[0])
 
@@ -166,7 +171,7 @@ def test_the_state_of_a_bert_query_is_that_of_a_row_whose_last_item_is_hidden() 
         query = query_states(component, model, tokens, *rows([1, 2, 3]))
         for seed in range(50):
             torch.manual_seed(seed)
-            states, targets = training_states(component, model, tokens, items, mask)
+            states, targets = training(component, model, tokens, items, mask)
             if targets.tolist() == [4]:
                 torch.testing.assert_close(states[0], query[0])
                 return
