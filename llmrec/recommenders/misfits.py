@@ -4,6 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
+from llmrec.adapters.frozen import Frozen
+from llmrec.adapters.full import Full
+from llmrec.core.config import RegularizerSpec, build
+from llmrec.core.errors import LlmrecError
+
 
 def identifier_misfits(
     backbone: Any, prompt: Any, head: Any, identifier: Any
@@ -35,3 +40,87 @@ def identifier_misfits(
             )
         ]
     return []
+
+
+def misfits(backbone: Any, prompt: Any, head: Any, adapter: Any) -> list[str]:
+    """Return why a head cannot work with the other parts; empty if it can."""
+    needs = head.needs(prompt.kind)
+    if prompt.kind == "text" and getattr(head, "item_weights", None) == "tied":
+        return [
+            "ties its item weights to the prompt's item embeddings, but prompt=text has none; set "
+            "head.item_weights to own or text"
+        ]
+    if needs == "sequence" and prompt.use_ratings:
+        return [
+            "predicts the next item from items alone, but prompt.use_ratings=true asks it to read "
+            "ratings; set it to false, or choose a head that judges a candidate"
+        ]
+    if prompt.kind == "items" and needs == "generate":
+        return [
+            "generates titles token by token, but prompt=items gives each item one token, so that "
+            "generating is next-item classification; choose prompt=text or head=classification"
+        ]
+    lists = getattr(head, "lists_candidates", False)
+    if prompt.kind == "items" and lists:
+        return ["lists candidates in words, but prompt=items has no words; choose prompt=text_list"]
+    if prompt.kind == "text" and lists and "candidates" not in prompt.question_names:
+        return [
+            "chooses from a list, but prompt.question does not name `candidates`; choose "
+            "prompt=text_list"
+        ]
+    if prompt.kind == "text" and head.judges_candidates and "candidates" in prompt.question_names:
+        return [
+            "judges one candidate, but prompt.question names `candidates`; choose prompt=text or "
+            "head=listwise"
+        ]
+    if prompt.kind == "items" and needs == "token_logits":
+        return [
+            "answers with the words yes or no, but prompt=items has no words; choose prompt=text "
+            "or head=classification with target=like"
+        ]
+    if prompt.kind == "items" and "sequence" not in backbone.provides:
+        return [
+            f"reads item tokens, but backbone {backbone.architecture} reads words only; choose "
+            "prompt=text, or another backbone with it as prompt.text_encoder"
+        ]
+    if not backbone.adaptable and not isinstance(adapter, (Full, Frozen)):
+        return [
+            f"cannot be used with this adapter: backbone {backbone.architecture} has no attention "
+            "blocks for it to act on; choose adapter=full or adapter=frozen"
+        ]
+    misfit = adapter.misfit(backbone.architecture, backbone.direction, needs)
+    if misfit is not None:
+        return [misfit]
+    if needs in backbone.provides:
+        own_weights = needs in ("pooled", "sequence")
+        if own_weights or adapter.trains or backbone.checkpoint is not None:
+            return []
+        return [
+            "has no weights of its own, and this adapter trains none of a randomly initialised "
+            "backbone: nothing would be learned; choose adapter=full or adapter=lora, or give a "
+            "backbone.checkpoint to use as it is (zero-shot)"
+        ]
+    if needs == "generate":
+        both = "reads in both directions and " if backbone.direction == "bidirectional" else ""
+        return [
+            f"needs a backbone that writes, but {backbone.architecture} {both}cannot generate; "
+            "choose backbone=gpt2 or backbone=t5, or head=classification"
+        ]
+    return [
+        f"needs {needs}, but this {backbone.architecture} backbone provides only "
+        f"{', '.join(sorted(backbone.provides))}: it has no language-model head; "
+        "choose backbone=gpt2, bert or t5, or head=classification with target=like"
+    ]
+
+
+def regularizer_misfits(
+    spec: RegularizerSpec | None, parts: tuple[Any, Any, Any, Any]
+) -> list[tuple[str, str]]:
+    """Return why a regulariser cannot work with backbone, prompt, head and adapter."""
+    if spec is None:
+        return []
+    try:
+        what = build("regularizer", spec).misfit(*parts)
+    except LlmrecError:
+        return []  # reported with its own place by the check of the nested spec
+    return [] if what is None else [("regularizer", what)]

@@ -10,14 +10,24 @@ from llmrec.backbones.base import inner
 from llmrec.training.objectives import LATEST_CUT
 
 
+def draw_share(backbone: Any, ids: torch.Tensor) -> dict[str, torch.Tensor]:
+    """Return what `window_logits` needs of torch's generator: nothing for a causal model."""
+    return {} if backbone.direction == "causal" else {"share": torch.rand(1, device=ids.device)}
+
+
 def window_logits(
-    backbone: Any, model: Any, ids: torch.Tensor, mask: torch.Tensor, numbers: torch.Tensor
+    backbone: Any,
+    model: Any,
+    ids: torch.Tensor,
+    mask: torch.Tensor,
+    numbers: torch.Tensor,
+    share: torch.Tensor | None = None,
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Return the (N, V) logits and the (N,) tokens that they should predict.
 
     A causal model predicts every token after the first. A seq2seq model reads a beginning, at
-    least one item and at most half of them, and writes the rest; which share it reads is drawn from
-    torch's generator for the whole batch: rows of like length are cut alike, with little padding.
+    least one item and at most half of them, and writes the rest; one share of that half is drawn
+    for the whole batch: rows of like length are cut alike, with little padding.
 
     Args:
         backbone: says its direction.
@@ -25,13 +35,14 @@ def window_logits(
         ids: (B, L) tokens, right-padded; the first of a row begins it.
         mask: (B, L) bool.
         numbers: (B, L) number in its row of the item that a token belongs to, −1 for none.
+        share: (1,) from 0 to 1, as `draw_share` draws it; read by a seq2seq model only.
     """
     if backbone.direction == "causal":
         states = backbone.encode(model, mask[:, :-1], ids=ids[:, :-1]).tokens
         kept = mask[:, 1:]
         return backbone.logits(model, states[kept]), ids[:, 1:][kept]
     n_items = numbers.max(1, keepdim=True).values + 1
-    share = torch.rand(1, device=ids.device)
+    assert share is not None
     cut = 1 + (share * LATEST_CUT * (n_items - 1)).long().clamp(min=0)
     read = mask & (numbers < cut)
     lengths, starts = mask.sum(1, keepdim=True), read.sum(1, keepdim=True)

@@ -9,12 +9,8 @@ from torch import nn
 
 from llmrec.backbones.base import inner, virtual_tokens
 from llmrec.prompts.item_tokens import ItemTokens
-<<<<<<< HEAD
-from llmrec.training.identifier_windows import window_logits
-from llmrec.training.objectives import candidate_states, query_states, training_states
-=======
+from llmrec.training.identifier_windows import draw_share, window_logits
 from llmrec.training.objectives import candidate_states, draw, query_states, training_states
->>>>>>> cd29f30 (Regularisers of a language model's training: R-Drop, FGM and PGD, the losses of their papers)
 from llmrec.training.packed import PACKED, packed_states
 
 
@@ -89,9 +85,11 @@ class Net(nn.Module):
 
     def drawn(self, batch: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
         """Return a batch with all that is drawn of what to predict, for `read`."""
-        if self.needs != "sequence":
-            return batch
-        return {**batch, **draw(self.backbone, batch["mask"])}
+        if self.needs == "sequence":
+            return {**batch, **draw(self.backbone, batch["mask"])}
+        if "numbers" in batch:
+            return {**batch, **draw_share(self.backbone, batch["ids"])}
+        return batch
 
     def read(self, batch: dict[str, torch.Tensor]) -> tuple[torch.Tensor, torch.Tensor]:
         """Return (N, …) states of one pass over a drawn batch, and the (N,) targets."""
