@@ -15,7 +15,7 @@ from llmrec.core.types import Dataset
 from llmrec.data.assemble import About, Catalogue, Columns, Duplicates, assemble
 from llmrec.data.delimited import stem
 from llmrec.data.json_lines import read_json_lines, read_objects
-from llmrec.data.local import Publisher, content_of, first_of_each
+from llmrec.data.local import Publisher, first_of_each, noted
 from llmrec.data.tables import Table
 
 Edition = Literal["2014", "2018", "2023"]
@@ -165,7 +165,9 @@ class AmazonReviews:
             raise DataError("the catalogue of the metadata needs data.metadata=FILE")
         sums: dict[str, str] = {}
         path = Path(self.reviews).expanduser()
-        log = read_json_lines(path, [*form.columns.names, form.headline], content_of(path, sums))
+        log = read_json_lines(
+            noted(path, sums), [*form.columns.names, form.headline], numbers=form.columns.numbers
+        )
         notes: dict[str, int] = {"reviews": len(log)}
         if self.headline:
             log = _with_headline(log, form)
@@ -190,10 +192,7 @@ class AmazonReviews:
                 raise DataError(unknown(f"item field of {self.edition}", name, form.fields))
         chosen = [form.fields[name] for name in self.item_fields or form.fields]
         table = read_objects(
-            path,
-            [form.item, *chosen],
-            content_of(path, sums),
-            python_literals=self.edition == "2014",
+            noted(path, sums), [form.item, *chosen], python_literals=self.edition == "2014"
         )
         return first_of_each(table, form.item)
 

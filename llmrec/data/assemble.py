@@ -16,7 +16,7 @@ from llmrec.core.errors import DataError, unknown
 from llmrec.core.order import stable_order
 from llmrec.core.types import Dataset, Interactions
 from llmrec.data.columns import dense_ids, ratings, strings, times, unique_identifiers
-from llmrec.data.tables import Table
+from llmrec.data.tables import Kinds, Table
 
 Duplicates = Literal["error", "first", "last"]
 Catalogue = Literal["interactions", "items"]
@@ -41,6 +41,15 @@ class Columns:
         """The columns that there are."""
         every = (self.user, self.item, self.rating, self.timestamp, self.text)
         return [name for name in every if name is not None]
+
+    @property
+    def numbers(self) -> dict[str, Kinds]:
+        """The columns that may be read as numbers, and the kinds: whatever is written as such."""
+        kinds: dict[str | None, Kinds] = {}
+        if not self.classes:
+            kinds[self.rating] = (pl.Int64, pl.Float64)
+        kinds |= dict.fromkeys((self.timestamp, self.user, self.item), (pl.Int64,))
+        return {name: kind for name, kind in kinds.items() if name not in (None, self.text)}
 
 
 @dataclass(frozen=True, eq=False)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import codecs
-import hashlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -12,8 +11,9 @@ from llmrec.core.config import check_options
 from llmrec.core.errors import ConfigError, Problem
 from llmrec.core.types import Dataset
 from llmrec.data.assemble import Catalogue, Columns, Duplicates, about, assemble
+from llmrec.data.blocks import sum_of
 from llmrec.data.cache import cached
-from llmrec.data.tables import Table, read_bytes, read_table
+from llmrec.data.tables import Table, read_table
 
 DELIMITERS = {".csv": ",", ".tsv": "\t", ".inter": "\t", ".item": "\t", ".user": "\t"}
 
@@ -146,14 +146,17 @@ class DelimitedFiles:
 
     def _loaded(self) -> Dataset:
         sums: dict[str, str] = {}
-        log = self._read(self.interactions, sums)
+        columns = Columns(
+            self.user, self.item, self.rating, self.timestamp, self.text, self.classes
+        )
+        log = self._read(self.interactions, sums, columns)
         item_table = None if self.items is None else self._read(self.items, sums)
         user_table = None if self.users is None else self._read(self.users, sums)
         source = {"origin": str(Path(self.interactions).absolute()), "sha256": sums}
         return assemble(
             self.label or stem(self.interactions),
             log,
-            Columns(self.user, self.item, self.rating, self.timestamp, self.text, self.classes),
+            columns,
             items=about(item_table, self.item_id, self.item_fields),
             users=about(user_table, self.user_id, self.user_fields),
             catalogue=self.catalogue,
@@ -161,14 +164,18 @@ class DelimitedFiles:
             source=source,
         )
 
-    def _read(self, file: str, sums: dict[str, str]) -> Table:
+    def _read(self, file: str, sums: dict[str, str], columns: Columns | None = None) -> Table:
         path = Path(file).expanduser()
-        content = read_bytes(path)
-        sums[file] = hashlib.sha256(content).hexdigest()
+        sums[file] = sum_of(path)
         delimiter = self.delimiter or default_delimiter(file) or ","
         quoting = delimiter != "\t" if self.quoting is None else self.quoting
         return read_table(
-            path, content, delimiter=delimiter, quoting=quoting, encoding=self.encoding
+            path,
+            delimiter=delimiter,
+            quoting=quoting,
+            encoding=self.encoding,
+            keep=None if columns is None else columns.names,
+            numbers=None if columns is None else columns.numbers,
         )
 
 

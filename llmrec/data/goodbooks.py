@@ -8,7 +8,7 @@ from pathlib import Path
 from llmrec.core.config import construct_check
 from llmrec.core.types import Dataset
 from llmrec.data.assemble import About, Catalogue, Columns, Duplicates, assemble
-from llmrec.data.local import Publisher, content_of, packed
+from llmrec.data.local import Publisher, noted, packed
 from llmrec.data.published import compared
 from llmrec.data.tables import read_table
 
@@ -65,7 +65,7 @@ class Goodbooks10k:
         tables = []
         for name in ("ratings.csv", "books.csv"):
             path = packed(folder, [name])
-            tables.append(read_table(path, content_of(path, sums)))
+            tables.append(read_table(noted(path, sums)))
         log, books = tables
         year = books.column("original_publication_year").str.strip_suffix(".0")  # as 2008.0
         books = replace(books, frame=books.frame.with_columns(year))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -14,10 +15,11 @@ from llmrec.core.config import construct_check
 from llmrec.core.errors import DataError
 from llmrec.core.types import Dataset
 from llmrec.data.assemble import About, Catalogue, Columns, assemble
+from llmrec.data.blocks import read_bytes
 from llmrec.data.downloads import Files, Url, dataset_folder, get_files
 from llmrec.data.movielens import CITATION, LICENCE, split_title
 from llmrec.data.published import compared
-from llmrec.data.tables import Table, read_bytes, read_table
+from llmrec.data.tables import Kinds, Table, read_table
 
 Variant = Literal["latest-small", "1m", "10m", "20m", "25m", "32m"]
 
@@ -181,9 +183,10 @@ class MovieLens:
         """
         release = RELEASES[self.variant]
         name = f"ml-{self.variant}"
+        columns = Columns("userId", "movieId", "rating", "timestamp", "tags" if self.tags else None)
         files, place = self._files(name, release)
         tables = {
-            file: _read(place / file, content, release)
+            file: _read(place / file, content, release, {} if self.tags else columns.numbers)
             for file, content in files.contents.items()
             if self.tags or not file.startswith("tags")
         }
@@ -194,7 +197,7 @@ class MovieLens:
         dataset = assemble(
             name,
             log,
-            Columns("userId", "movieId", "rating", "timestamp", "tags" if self.tags else None),
+            columns,
             items=About(_films(films), "movieId"),
             users=About(_people(others[0]), "userId") if self.variant == "1m" else None,
             catalogue=self.catalogue,
@@ -231,9 +234,10 @@ class MovieLens:
         return Files(contents, str(place.absolute()), ""), place
 
 
-def _read(path: Path, content: bytes, release: Release) -> Table:
+def _read(path: Path, content: bytes, release: Release, numbers: Mapping[str, Kinds]) -> Table:
+    own = numbers if path.name.startswith("ratings") else None
     if path.name not in OLD:
-        return read_table(path, content)
+        return read_table(path, content, numbers=own)
     # "::" is one byte that no text has, so that single colons in titles stay.
     data = content.replace(b"::", DIVIDER.encode())
     return read_table(
@@ -243,6 +247,7 @@ def _read(path: Path, content: bytes, release: Release) -> Table:
         quoting=False,
         encoding=release.encoding,
         names=OLD[path.name],
+        numbers=own,
     )
 
 

@@ -5,17 +5,24 @@ from __future__ import annotations
 import ast
 import io
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import polars as pl
 
 from llmrec.core.errors import DataError, unknown
-from llmrec.data.tables import Table, as_utf8, read_bytes, unpacked
+from llmrec.data.blocks import Block, blocks
+from llmrec.data.tables import Kinds, Table, compact, joined
 
 
-def read_json_lines(path: Path, fields: Sequence[str], content: bytes | None = None) -> Table:
+def read_json_lines(
+    path: Path,
+    fields: Sequence[str],
+    content: bytes | None = None,
+    *,
+    numbers: Mapping[str, Kinds] | None = None,
+) -> Table:
     """Read named fields of the objects of a file as strings, "" where one is null or absent.
 
     For logs of any size; texts, numbers and true/false become what one would write, anything
@@ -25,28 +32,44 @@ def read_json_lines(path: Path, fields: Sequence[str], content: bytes | None = N
         path: the file, gzip-compressed or not; only its name is used if `content` is given.
         fields: the keys to read.
         content: the bytes of the file, if they are known already.
+        numbers: as of `read_table`.
 
     Raises:
         DataError: for an absent, empty, cut-off or wrongly encoded file, a line that is not an
             object, with its number, or a field that no line has.
     """
-    data = _text(path, content)
-    n_lines = data.count(b"\n") + 1
     schema = dict.fromkeys(fields, pl.String)
-    try:
-        frame = pl.read_ndjson(io.BytesIO(data), schema=schema)
-    except pl.exceptions.PolarsError as error:
-        _objects(path, data, json.loads)
-        raise DataError(f"{path} cannot be read: {error}") from error
-    if frame.height != n_lines:
-        _objects(path, data, json.loads)
-        raise DataError(f"{path} has {n_lines} lines, but {frame.height} objects could be read")
-    for name in fields:
-        if frame[name].null_count() == n_lines:
-            present = {key for each in _objects(path, data, json.loads) for key in each}
+    frames: list[pl.DataFrame] = []
+    filled = dict.fromkeys(fields, False)
+    for block in blocks(path, content):
+        try:
+            frame = pl.read_ndjson(io.BytesIO(block.text), schema=schema)
+        except pl.exceptions.PolarsError as error:
+            _objects(path, block, json.loads)
+            raise DataError(f"{path} cannot be read: {error}") from error
+        if frame.height != block.n_lines:
+            _objects(path, block, json.loads)
+            raise DataError(
+                f"{path} has {block.n_lines} lines, but {frame.height} objects could be read"
+            )
+        for name in fields:
+            filled[name] |= frame[name].null_count() < frame.height
+        frames.append(frame.fill_null(""))
+        if len(frames) > 1:
+            compact(frames, numbers or {})
+    empty = [name for name in fields if not filled[name]]
+    if empty:
+        present = {
+            key
+            for block in blocks(path, content)
+            for each in _objects(path, block, json.loads)
+            for key in each
+        }
+        for name in empty:
             if name not in present:
                 raise DataError(unknown(f"field of {path}", name, present))
-    return Table(path, frame.fill_null(""), range(1, n_lines + 1))
+    frame = joined(frames)
+    return Table(path, frame, range(1, frame.height + 1))
 
 
 def read_objects(
@@ -69,24 +92,17 @@ def read_objects(
     Raises:
         DataError: as `read_json_lines`.
     """
-    objects = _objects(path, _text(path, content), _literal if python_literals else json.loads)
+    parse = _literal if python_literals else json.loads
+    objects = [each for block in blocks(path, content) for each in _objects(path, block, parse)]
     names = fields or list(dict.fromkeys(key for each in objects for key in each))
     columns = {_whole(name): [_words(each.get(name)) for each in objects] for name in names}
     frame = pl.DataFrame(columns, schema=dict.fromkeys(columns, pl.String))
     return Table(path, frame, range(1, len(objects) + 1))
 
 
-def _text(path: Path, content: bytes | None) -> bytes:
-    data = as_utf8(path, unpacked(path, read_bytes(path) if content is None else content))
-    data = data.replace(b"\r\n", b"\n").rstrip(b"\n")
-    if not data:
-        raise DataError(f"{path} is empty")
-    return data
-
-
-def _objects(path: Path, data: bytes, parse: Callable[[str], Any]) -> list[dict[str, Any]]:
+def _objects(path: Path, block: Block, parse: Callable[[str], Any]) -> list[dict[str, Any]]:
     found = []
-    for number, line in enumerate(data.decode().split("\n"), start=1):
+    for number, line in enumerate(block.text.decode().split("\n"), start=block.line):
         try:
             value = parse(line)
         except (ValueError, SyntaxError, RecursionError) as error:

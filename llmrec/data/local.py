@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,8 +10,9 @@ from typing import Any
 import polars as pl
 
 from llmrec.core.errors import DataError
+from llmrec.data.blocks import sum_of
 from llmrec.data.columns import identifiers
-from llmrec.data.tables import Table, read_bytes
+from llmrec.data.tables import Table
 
 
 @dataclass(frozen=True)
@@ -55,15 +55,14 @@ class Publisher:
         }
 
 
-def content_of(path: Path, sums: dict[str, str]) -> bytes:
-    """Return the content of a file, and note its SHA-256.
+def noted(path: Path, sums: dict[str, str]) -> Path:
+    """Note the SHA-256 of a file, and return the file.
 
     Raises:
         DataError: if it cannot be read.
     """
-    content = read_bytes(path)
-    sums[path.name] = hashlib.sha256(content).hexdigest()
-    return content
+    sums[path.name] = sum_of(path)
+    return path
 
 
 def packed(folder: Path, names: Sequence[str]) -> Path:

@@ -12,7 +12,7 @@ from llmrec.core.config import construct_check
 from llmrec.core.errors import DataError
 from llmrec.core.types import Dataset
 from llmrec.data.assemble import About, Catalogue, Columns, Duplicates, assemble
-from llmrec.data.local import Publisher, content_of, first_of_each, packed
+from llmrec.data.local import Publisher, first_of_each, noted, packed
 from llmrec.data.tables import Table, read_table
 
 MIND_PUBLISHER = Publisher(
@@ -93,9 +93,9 @@ class MIND:
 
 def _read(path: Path, names: list[str], sums: dict[str, str]) -> Table:
     own: dict[str, str] = {}
-    content = content_of(path, own)
+    noted(path, own)
     sums[f"{path.parent.name}/{path.name}"] = own[path.name]
-    return read_table(path, content, delimiter="\t", quoting=False, names=names)
+    return read_table(path, delimiter="\t", quoting=False, names=names)
 
 
 def _behaviors(path: Path, sums: dict[str, str]) -> Table:

@@ -12,10 +12,11 @@ import numpy as np
 
 from llmrec.core.errors import DataError, unknown
 from llmrec.core.types import Dataset, Interactions
+from llmrec.data.blocks import read_bytes
 from llmrec.data.columns import codes, ratings, strings, times, unique_identifiers
 from llmrec.data.downloads import Files, Url, Wheel, dataset_folder, get_files
 from llmrec.data.published import compared
-from llmrec.data.tables import Table, read_bytes, read_table
+from llmrec.data.tables import Table, read_table
 
 ORIGINAL = ("u.data", "u.item", "u.user")
 RECBOLE = ("ml-100k.inter", "ml-100k.item", "ml-100k.user")

@@ -12,12 +12,13 @@ import polars as pl
 from llmrec.core.config import construct_check
 from llmrec.core.errors import DataError
 from llmrec.core.types import Dataset, Split
+from llmrec.data.blocks import read_bytes
 from llmrec.data.columns import identifiers
 from llmrec.data.delimited import default_delimiter
 from llmrec.data.downloads import Files, Url, cached_files, dataset_folder, get_files
 from llmrec.data.movielens import ORIGINS
 from llmrec.data.splits import TEST, TRAIN, VALID, ordered_by_time, parts_of
-from llmrec.data.tables import Table, read_bytes, read_table
+from llmrec.data.tables import Table, read_table
 
 NOT_MADE_HERE = "what a pre-made split leaks depends on how its files were made"
 UNKNOWN = -1

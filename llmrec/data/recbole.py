@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -12,9 +11,10 @@ from llmrec.core.config import construct_check
 from llmrec.core.errors import DataError, unknown
 from llmrec.core.types import Dataset
 from llmrec.data.assemble import Catalogue, Columns, Duplicates, about, assemble
+from llmrec.data.blocks import sum_of
 from llmrec.data.delimited import stem
 from llmrec.data.sequences import from_lists
-from llmrec.data.tables import Table, read_bytes, read_table
+from llmrec.data.tables import Table, read_table
 
 TYPES = ("token", "token_seq", "float", "float_seq")
 NUMBERS = ("float",)
@@ -131,9 +131,8 @@ class RecBole:
 
 def _read(path: Path, sums: dict[str, str]) -> tuple[Table, dict[str, str]]:
     """Return a file with plain names, and the type of each."""
-    content = read_bytes(path)
-    sums[path.name] = hashlib.sha256(content).hexdigest()
-    table = read_table(path, content, delimiter="\t", quoting=False)
+    sums[path.name] = sum_of(path)
+    table = read_table(path, delimiter="\t", quoting=False)
     types = {}
     for heading in table.frame.columns:
         name, colon, kind = heading.partition(":")

@@ -14,8 +14,9 @@ from llmrec.core.config import construct_check
 from llmrec.core.errors import DataError
 from llmrec.core.types import Dataset
 from llmrec.data.assemble import Catalogue, Columns, Duplicates, about, assemble
+from llmrec.data.blocks import blocks, read_bytes
 from llmrec.data.delimited import default_delimiter, stem
-from llmrec.data.tables import Table, as_utf8, read_bytes, read_table, unpacked
+from llmrec.data.tables import Table, read_table
 
 
 class Sequences:
@@ -100,9 +101,7 @@ def read_sequences(path: Path, content: bytes) -> Table:
     Raises:
         DataError: for an empty or wrongly encoded file, or a line without items.
     """
-    text = as_utf8(path, unpacked(path, content)).decode().replace("\r\n", "\n").rstrip("\n")
-    if not text:
-        raise DataError(f"{path} is empty")
+    text = "\n".join(block.text.decode() for block in blocks(path, content))
     words = pl.Series(text.split("\n")).str.extract_all(r"\S+")
     return from_lists(path, words.list.first(), words.list.slice(1), first_line=1)
 

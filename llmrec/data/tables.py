@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import csv
-import gzip
-import zlib
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,9 +11,17 @@ import numpy as np
 import polars as pl
 
 from llmrec.core.errors import DataError, unknown
+from llmrec.data.blocks import (
+    NEWLINE,
+    QUOTE,
+    Block,
+    blocks,
+    last_break,
+    last_unquoted_break,
+)
 
-QUOTE, NEWLINE, RETURN = ord('"'), ord("\n"), ord("\r")
 BLOCK = 2**16  # rows at a time
+Kinds = tuple[type[pl.Int64] | type[pl.Float64], ...]
 
 DELIMITERS = {"\t": "tabs", ";": "semicolons", ",": "commas", "|": "bars", "::": "double colons"}
 
@@ -29,12 +35,14 @@ class Table:
         frame: N rows.
         lines: (N,) line of the file on which each row starts, counted from 1.
         unit: what `lines` counts: lines, or rows where a file has none.
+        names: of all columns of the file, for messages; () if those of the frame are all.
     """
 
     path: Path
     frame: pl.DataFrame
     lines: np.ndarray | range
     unit: str = "line"
+    names: tuple[str, ...] = ()
 
     def __len__(self) -> int:
         return self.frame.height
@@ -46,8 +54,9 @@ class Table:
             DataError: if the file has no such column.
         """
         if name not in self.frame.columns:
-            said = unknown(f"column of {self.path}", name, self.frame.columns)
-            raise DataError(said + _other_delimiter(self.frame.columns))
+            known = list(self.names) or self.frame.columns
+            said = unknown(f"column of {self.path}", name, known)
+            raise DataError(said + _other_delimiter(known))
         return self.frame[name]
 
     def where(self, row: int) -> str:
@@ -63,36 +72,6 @@ def _other_delimiter(columns: list[str]) -> str:
     return f"; the fields seem to be divided by {found[0]}: set delimiter" if found else ""
 
 
-def read_bytes(path: Path) -> bytes:
-    """Return the content of a file.
-
-    Raises:
-        DataError: if it is absent or cannot be read.
-    """
-    try:
-        return path.read_bytes()
-    except FileNotFoundError as error:
-        raise DataError(f"there is no file {path.absolute()}") from error
-    except OSError as error:
-        raise DataError(f"cannot read {path}: {error.strerror or error}") from error
-
-
-def unpacked(path: Path, content: bytes) -> bytes:
-    """Return the content of a file, decompressed if it is gzip (told by its first bytes).
-
-    Raises:
-        DataError: if the gzip stream is cut off or damaged.
-    """
-    if content[:2] != b"\x1f\x8b":
-        return content
-    try:
-        return gzip.decompress(content)
-    except (EOFError, OSError, zlib.error) as error:
-        raise DataError(
-            f"{path} is cut off or damaged ({error}); fetch or compress it again"
-        ) from error
-
-
 def read_table(
     path: Path,
     content: bytes | None = None,
@@ -101,8 +80,10 @@ def read_table(
     quoting: bool = True,
     encoding: str = "utf-8",
     names: Sequence[str] | None = None,
+    keep: Collection[str] | None = None,
+    numbers: Mapping[str, Kinds] | None = None,
 ) -> Table:
-    """Read a delimited text file.
+    """Read a delimited text file, block by block.
 
     Args:
         path: the file; only its name is used if `content` is given.
@@ -111,78 +92,114 @@ def read_table(
         quoting: fields may stand in double quotes (RFC 4180) and then hold line breaks.
         encoding: of the text; a byte-order mark is accepted.
         names: of the columns where the file has no header line.
+        keep: the columns that are kept, None for all; all are checked.
+        numbers: columns that a file of many blocks may keep as numbers of the given kinds, the
+            first that fits, if every text is exactly what such a number is written as.
 
     Raises:
         DataError: for an absent, empty or wrongly encoded file, and for a row that has too few
             or too many fields or a stray quote, with its line.
     """
-    data = as_utf8(path, unpacked(path, read_bytes(path) if content is None else content), encoding)
-    data = data.replace(b"\r\n", b"\n").rstrip(b"\n")
-    if not data:
-        raise DataError(f"{path} is empty")
-    starts, lines, n_fields = _records(path, data, ord(delimiter), quoting)
-    if names is None:
-        stop = starts[1] if len(starts) > 1 else len(data)
-        names = _header(path, data[:stop].decode().rstrip("\n"), delimiter, quoting)
-        starts, lines, n_fields = starts[1:], lines[1:], n_fields[1:]
-        if not len(starts):
-            raise DataError(f"{path} has a header but no rows")
-    _check_rows(path, data, starts, lines, n_fields, len(names))
-    frame = pl.read_csv(
-        data[starts[0] :],
-        has_header=False,
-        new_columns=list(names),
-        separator=delimiter,
-        quote_char='"' if quoting else None,
-        infer_schema=False,
-    ).fill_null("")
-    if frame.height != len(lines):
-        raise DataError(f"{path} has {len(lines)} rows, but {frame.height} could be read")
-    return Table(path, frame, lines)
+    find_break = last_unquoted_break if quoting else last_break
+    frames: list[pl.DataFrame] = []
+    lines: list[np.ndarray] = []
+    known = None if names is None else list(names)
+    for block in blocks(path, content, encoding=encoding, find_break=find_break):
+        data = block.text
+        starts, on_line, n_fields = _records(path, block, ord(delimiter), quoting)
+        if known is None:
+            stop = starts[1] if len(starts) > 1 else len(data)
+            known = _header(path, data[:stop].decode().rstrip("\n"), delimiter, quoting)
+            starts, on_line, n_fields = starts[1:], on_line[1:], n_fields[1:]
+            if not len(starts):
+                continue
+        _check_rows(path, data, starts, on_line, n_fields, len(known))
+        frame = pl.read_csv(
+            data[starts[0] :],
+            has_header=False,
+            new_columns=known,
+            separator=delimiter,
+            quote_char='"' if quoting else None,
+            infer_schema=False,
+        ).fill_null("")
+        if frame.height != len(on_line):
+            at = f"{path}, from line {block.line}" if lines else str(path)
+            raise DataError(f"{at} has {len(on_line)} rows, but {frame.height} could be read")
+        if keep is not None:
+            frame = frame.select(name for name in known if name in keep)
+        frames.append(frame)
+        lines.append(on_line)
+        if len(frames) > 1:
+            compact(frames, numbers or {})
+    if known is None or not frames:
+        raise DataError(f"{path} has a header but no rows")
+    return Table(path, joined(frames), joined_lines(lines), names=tuple(known))
 
 
-def as_utf8(path: Path, data: bytes, encoding: str = "utf-8") -> bytes:
-    """Return text of any encoding as UTF-8 without a byte-order mark.
+def compact(frames: list[pl.DataFrame], numbers: Mapping[str, Kinds]) -> None:
+    """Turn texts of the newest frames into numbers, in place, where that loses nothing.
 
-    Raises:
-        DataError: with the line of the first byte that does not fit.
+    A file of one block is left as it is; a column must be of one kind in all blocks.
+
+    Args:
+        frames: the blocks of a file so far; all but the newest are compact.
+        numbers: the columns that may be numbers, and which kinds.
     """
-    if encoding.lower().replace("_", "-") not in ("utf-8", "utf8"):
-        try:
-            return data.decode(encoding).removeprefix("\ufeff").encode()
-        except UnicodeError as error:
-            raise DataError(f"{path} is not {encoding} text: {error}") from error
-    if data[:2] in (b"\xff\xfe", b"\xfe\xff"):
-        raise DataError(
-            f"{path} is UTF-16, not UTF-8 text; save it as UTF-8 or set the encoding to utf-16"
-        )
-    try:
-        data.decode()
-    except UnicodeDecodeError as error:
-        line = data.count(b"\n", 0, error.start) + 1
-        raise DataError(
-            f"{path}, line {line}: byte {error.start + 1} of the file "
-            f"(0x{data[error.start]:02x}) is not UTF-8 text; save the file as UTF-8 or set its "
-            "encoding, e.g. latin-1"
-        ) from error
-    return data.removeprefix(b"\xef\xbb\xbf")
+    start = 0 if len(frames) == 2 else len(frames) - 1
+    for place in range(start, len(frames)):
+        frame = frames[place]
+        made = [
+            found
+            for name, kinds in numbers.items()
+            if name in frame.columns and (found := _as_number(frame[name], kinds)) is not None
+        ]
+        frames[place] = frame.with_columns(made)
+
+
+def _as_number(texts: pl.Series, kinds: Kinds) -> pl.Series | None:
+    """Return texts as numbers if each is written as such a number is, else None."""
+    for kind in kinds:
+        numbers = texts.cast(kind, strict=False)
+        if not numbers.null_count() and (numbers.cast(pl.String) == texts).all():
+            finite = not kind.is_float() or bool(numbers.is_finite().all())
+            return numbers if finite else None
+    return None
+
+
+def joined(frames: list[pl.DataFrame]) -> pl.DataFrame:
+    """Return the blocks of a file as one frame; columns that are not alike become texts again."""
+    if len(frames) == 1:
+        return frames[0]
+    kinds = {name: {frame[name].dtype for frame in frames} for name in frames[0].columns}
+    mixed = [name for name, found in kinds.items() if len(found) > 1]
+    return pl.concat([frame.with_columns(pl.col(mixed).cast(pl.String)) for frame in frames])
+
+
+def joined_lines(lines: list[np.ndarray]) -> np.ndarray | range:
+    """Return the lines of all blocks, as a range where each row of many has its own."""
+    if len(lines) == 1:
+        return lines[0]
+    first, last = int(lines[0][0]), int(lines[-1][-1])
+    if last - first + 1 == sum(map(len, lines)):
+        return range(first, last + 1)
+    return np.concatenate(lines)
 
 
 def _records(
-    path: Path, data: bytes, delimiter: int, quoting: bool
+    path: Path, block: Block, delimiter: int, quoting: bool
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Return the start, the line and the number of fields of each record, header included."""
-    raw = np.frombuffer(data, np.uint8)
+    raw = np.frombuffer(block.text, np.uint8)
     breaks, divides = raw == NEWLINE, raw == delimiter
     every_break = np.flatnonzero(breaks)
-    if quoting and b'"' in data:
+    if quoting and b'"' in block.text:
         quotes = raw == QUOTE
-        _check_quotes(path, raw, np.flatnonzero(quotes), every_break, delimiter)
+        _check_quotes(path, raw, np.flatnonzero(quotes), every_break, (delimiter, block.line))
         outside = np.cumsum(quotes, dtype=np.uint8) % 2 == 0
         breaks &= outside
         divides &= outside
     starts = np.concatenate([[0], np.flatnonzero(breaks) + 1])
-    lines = np.searchsorted(every_break, starts) + 1
+    lines = np.searchsorted(every_break, starts) + block.line
     return starts, lines, _counts(divides, starts) + 1
 
 
@@ -201,9 +218,10 @@ def _counts(marks: np.ndarray, starts: np.ndarray) -> np.ndarray:
 
 
 def _check_quotes(
-    path: Path, raw: np.ndarray, places: np.ndarray, breaks: np.ndarray, delimiter: int
+    path: Path, raw: np.ndarray, places: np.ndarray, breaks: np.ndarray, about: tuple[int, int]
 ) -> None:
     """Refuse a quote that neither opens nor closes a field, nor is doubled inside one."""
+    delimiter, first_line = about
     opening, closing = places[0::2], places[1::2]
     before = raw[np.maximum(opening - 1, 0)]
     opens = (opening == 0) | (before == delimiter) | (before == NEWLINE)
@@ -213,13 +231,13 @@ def _check_quotes(
     closes[: len(opening) - 1] |= opening[1:] == closing[: len(opening) - 1] + 1
     stray = np.concatenate([opening[~opens], closing[~closes]])
     if len(stray):
-        line = int(np.searchsorted(breaks, stray.min())) + 1
+        line = int(np.searchsorted(breaks, stray.min())) + first_line
         raise DataError(
             f"{path}, line {line}: stray double quote; a field with quotes is written "
             '"like ""this""", or switch quoting off'
         )
     if len(opening) > len(closing):
-        line = int(np.searchsorted(breaks, opening[-1])) + 1
+        line = int(np.searchsorted(breaks, opening[-1])) + first_line
         raise DataError(f"{path}, line {line}: the quote that opens here is never closed")
 
 

@@ -80,8 +80,7 @@ class _MappedFiles:
     def _loaded(self) -> Dataset:
         sums: dict[str, str] = {}
         columns = Columns(self.user, self.item, self.rating, self.timestamp, self.text)
-        named = [self.user, self.item, self.rating, self.timestamp, self.text]
-        log = self._log(_hashed(self.interactions, sums), [name for name in named if name])
+        log = self._log(_hashed(self.interactions, sums), columns)
         items = None if self.items is None else self._about(_hashed(self.items, sums))
         users = None if self.users is None else self._about(_hashed(self.users, sums))
         return assemble(
@@ -95,7 +94,7 @@ class _MappedFiles:
             source={"origin": str(Path(self.interactions).absolute()), "sha256": sums},
         )
 
-    def _log(self, path: Path, names: list[str]) -> Table:
+    def _log(self, path: Path, columns: Columns) -> Table:
         raise NotImplementedError
 
     def _about(self, path: Path) -> Table:
@@ -110,8 +109,8 @@ class JSONLines(_MappedFiles):
     become texts joined by ", ".
     """
 
-    def _log(self, path: Path, names: list[str]) -> Table:
-        return read_json_lines(path, list(dict.fromkeys(names)))
+    def _log(self, path: Path, columns: Columns) -> Table:
+        return read_json_lines(path, list(dict.fromkeys(columns.names)), numbers=columns.numbers)
 
     def _about(self, path: Path) -> Table:
         return read_objects(path)
@@ -125,8 +124,8 @@ class Parquet(_MappedFiles):
     by ", ".
     """
 
-    def _log(self, path: Path, names: list[str]) -> Table:
-        return read_parquet(path, names)
+    def _log(self, path: Path, columns: Columns) -> Table:
+        return read_parquet(path, columns.names)
 
     def _about(self, path: Path) -> Table:
         return read_parquet(path)

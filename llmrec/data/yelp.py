@@ -8,7 +8,7 @@ from llmrec.core.config import construct_check
 from llmrec.core.types import Dataset
 from llmrec.data.assemble import About, Catalogue, Columns, Duplicates, assemble
 from llmrec.data.json_lines import read_json_lines, read_objects
-from llmrec.data.local import Publisher, content_of, packed
+from llmrec.data.local import Publisher, noted, packed
 
 YELP = Publisher(
     "The Yelp Open Dataset",
@@ -54,9 +54,9 @@ class Yelp:
         folder, sums = Path(self.folder).expanduser(), dict[str, str]()
         columns = Columns("user_id", "business_id", "stars", "date", "text")
         path = packed(folder, ["yelp_academic_dataset_review.json"])
-        log = read_json_lines(path, columns.names, content_of(path, sums))
+        log = read_json_lines(noted(path, sums), columns.names, numbers=columns.numbers)
         path = packed(folder, ["yelp_academic_dataset_business.json"])
-        items = read_objects(path, ["business_id", *FIELDS], content_of(path, sums))
+        items = read_objects(noted(path, sums), ["business_id", *FIELDS])
         return assemble(
             "yelp",
             log,
