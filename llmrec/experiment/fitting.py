@@ -24,6 +24,7 @@ from llmrec.evaluation.evaluate import Exam, evaluate
 from llmrec.evaluation.options import EvaluationOptions
 from llmrec.evaluation.result import ModelResult
 from llmrec.experiment.folder import FAILURES, VALIDATION, out_of_space
+from llmrec.experiment.schema import serve
 from llmrec.recommenders.base import load_recommender
 
 
@@ -231,6 +232,7 @@ def fresh(bench: Bench, spec: Spec) -> Recommender:
     """Return an unfitted recommender; rows of the same component share a seed."""
     seed = derive_seed(bench.seed, "model", spec["name"])
     recommender: Recommender = build("recommender", spec, seed=seed)
+    serve(recommender, bench.options.task)
     return recommender
 
 

@@ -245,6 +245,7 @@ def _check_tasks(config: Mapping[str, Any]) -> Iterator[Problem]:
     for where, spec in places.items():
         try:
             built = build("recommender", spec)
+            serve(built, task)
             tasks = built.tasks
         except ConfigError as error:
             yield from (
@@ -262,6 +263,11 @@ def _check_tasks(config: Mapping[str, Any]) -> Iterator[Problem]:
                 f"serves: {', '.join(sorted(tasks))}",
             )
         yield from _check_threshold(where, built, config["evaluation"].get("threshold"))
+
+
+def serve(recommender: Any, task: str) -> None:
+    """Let a recommender that serves several tasks, one at a time, serve this one."""
+    getattr(recommender, "answer_for", lambda _: None)(task)
 
 
 def _check_threshold(where: str, built: Any, judged: float | None) -> Iterator[Problem]:

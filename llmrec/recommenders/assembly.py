@@ -47,7 +47,20 @@ from llmrec.recommenders.listwise import (
     validation_lists,
 )
 from llmrec.recommenders.simple import likes_of
-from llmrec.recommenders.validation import validated, validation_metric
+from llmrec.recommenders.tasks import (
+    added_parameters,
+    all_assembled,
+    joint_batches,
+    reads_alike,
+    trained,
+    widest,
+)
+from llmrec.recommenders.validation import (
+    task_facts,
+    validated,
+    validated_tasks,
+    validation_metric,
+)
 from llmrec.training.batches import Batch, IdentifierBatches, ItemBatches, TextBatches
 from llmrec.training.collate import (
     JudgedCollator,
@@ -113,7 +126,7 @@ def assemble(owner: LanguageModel, train_side: Dataset) -> Assembled:
     from llmrec.recommenders.language_model import texts_or_refuse
 
     prompt, head, backbone = owner._prompt, owner._head, owner._backbone
-    needs = head.needs(prompt.kind)
+    needs = widest(owner)
     catalogue: list[dict[str, str]] = [{}] * train_side.n_items  # read by text prompts only
     tokenizer, vectors, stars, codes = None, None, None, None
     if prompt.kind == "text":
@@ -146,7 +159,7 @@ def assemble(owner: LanguageModel, train_side: Dataset) -> Assembled:
         tokens = None
         if prompt.kind == "items":
             table = prompt.table(train_side.histories, train_side.n_items, width, vectors)
-            tokens = prompt.build(table, stars)
+            tokens = rated_prompt(owner).build(table, stars)
         module = head.build(width, train_side.n_items, tokens is not None, statistics)
     assembled = _put_together(owner, model, module, tokens, tokenizer, catalogue, codes)
     assembled.shapes = shapes_of(statistics)
@@ -156,7 +169,34 @@ def assemble(owner: LanguageModel, train_side: Dataset) -> Assembled:
     assembled.base = base
     device = "cuda" if torch.cuda.is_available() else "cpu"
     assembled.net.to(device)
+    _add_tasks(owner, assembled, (model, tokens, tokenizer, catalogue, codes), train_side)
     return assembled
+
+
+def _add_tasks(
+    owner: LanguageModel, main: Assembled, shared: tuple[Any, ...], train_side: Dataset
+) -> None:
+    """Build the heads of auxiliary tasks over what the main task's net is made of."""
+    model, tokens, *rest = shared
+    width = owner._backbone.width(model)
+    rated = train_side.interactions.rating is not None and len(train_side)
+    for label, view in owner._others.items():
+        head = view._head
+        found = training_statistics(train_side, head, item_vectors(head, train_side))
+        with seeded(derive_seed(owner.seed, "weights", label)):
+            module = head.build(width, train_side.n_items, tokens is not None, found)
+        view._model = _put_together(view, model, module, tokens, *rest)  # type: ignore[arg-type]
+        view._model.shapes = shapes_of(found)
+        if getattr(head, "averages", False) and rated:
+            threshold = head.threshold if "preference" in head.tasks else None
+            view._model.averages = Averages.fit(train_side, head.damping, threshold)
+        view._model.net.to(main.net.device)
+
+
+def rated_prompt(owner: LanguageModel) -> Any:
+    """Return the prompt that builds the item tokens: one that reads ratings, if any task does."""
+    prompts = [owner._prompt, *(view._prompt for view in owner._others.values())]
+    return next((prompt for prompt in prompts if prompt.use_ratings), owner._prompt)
 
 
 def item_vectors(head: Any, train_side: Dataset) -> np.ndarray | None:
@@ -193,6 +233,7 @@ def _put_together(
                 f"backbone reads at most {room} items; lower it or raise backbone.max_positions"
             )
         batches = ItemBatches(tokens, prompt.max_length)
+        batches.with_ratings = prompt.use_ratings and batches.with_ratings
     else:
         limit = backbone.max_tokens(model)
         if needs == "generate" and backbone.direction == "causal":
@@ -240,7 +281,7 @@ def fit_assembled(
     """Train the assembled net in place and return what a table says of it."""
     assembled: Assembled = owner._model
     judged = owner.validation(train_side, valid)
-    metric, higher = validation_metric(owner.tasks)
+    metric, higher = validation_metric(owner._head.tasks)
     if lists_candidates(assembled.head):
         metric, higher = LIST_METRIC, True
     options = TrainingOptions(
@@ -262,6 +303,10 @@ def fit_assembled(
     if assembled.frozen is not None:
         assembled.frozen.remember(True)
     lengths, collate = training_batches(owner, assembled, train_side)
+    if trained(owner):
+        collate = joint_batches(
+            owner, lengths, collate, lambda view, model: training_batches(view, model, train_side)
+        )
     # Of the training prompts: later ones, of validation and test, do not count.
     n_cut = assembled.batches.n_cut if isinstance(assembled.batches, TextBatches) else None
     validate: Validate | None = None
@@ -271,13 +316,16 @@ def fit_assembled(
         validate = partial(validated_lists, assembled, judged[0], lists, size)
     elif judged is not None:
         validate = partial(validated, assembled, *judged, metric, owner.score_batch_size)
-    parameters, trainable = assembled.net.parameter_counts()
+        if owner._others:
+            validate = partial(validated_tasks, validate, owner, *judged)
+    parameters, trainable = (n + added_parameters(owner) for n in assembled.net.parameter_counts())
     if not trainable:  # a pretrained language model used as it is
         value = math.nan if validate is None else validate()[metric]
         fitted = Fitted(best_epoch=0.0, best_value=value, epochs=0.0, curve=())
     else:
         net = training_net(owner, assembled)
         fitted = train(net, lengths, collate, options, validate, context)
+        assembled.net.eval()
     if assembled.frozen is not None:
         assembled.frozen.remember(False)
     facts: dict[str, Any] = {
@@ -290,6 +338,8 @@ def fit_assembled(
     }
     if assembled.codes is not None:
         facts |= assembled.codes.facts
+    if owner._others:
+        facts["tasks"] = task_facts(owner, fitted.curve)
     if n_cut is not None:
         facts["prompts_cut"] = n_cut
     if owner._backbone.commit is not None:
@@ -300,9 +350,18 @@ def fit_assembled(
 def training_net(owner: LanguageModel, assembled: Assembled) -> torch.nn.Module:
     """Return what the trainer trains: the net itself, if nothing is added to its head's loss."""
     regularizer = owner._regularizer
-    if regularizer is None or not regularizer.active:
+    if regularizer is not None and not regularizer.active:
+        regularizer = None
+    tasks = trained(owner)
+    if regularizer is None and not tasks:
         return assembled.net
-    return TrainingNet(assembled.net, regularizer)
+    return TrainingNet(
+        assembled.net,
+        regularizer,
+        {label: view._model.net for label, view in tasks.items()},
+        {label: view.weight for label, view in tasks.items()},
+        frozenset(label for label, view in tasks.items() if reads_alike(owner, view)),
+    )
 
 
 def training_batches(
@@ -414,10 +473,17 @@ def save_assembled(owner: LanguageModel, folder: Path) -> None:
         parts |= {f"tokens.{k}": v for k, v in net.tokens.state_dict().items()}
     if assembled.averages is not None:
         parts |= assembled.averages.state()
+    shapes = {}
+    for label, other in all_assembled(owner).items():
+        parts |= {f"others.{label}.head.{k}": v for k, v in other.net.head.state_dict().items()}
+        if other.averages is not None:
+            parts |= {f"others.{label}.{k}": v for k, v in other.averages.state().items()}
+        shapes[label] = other.shapes
     if parts:
         save_file({k: v.cpu().contiguous() for k, v in parts.items()}, folder / "parts.safetensors")
     catalogue = assembled.batches.items if isinstance(assembled.batches, TextBatches) else []
     header = {"n_items": assembled.n_items, "items": catalogue, "shapes": assembled.shapes}
+    write_json(folder / "tasks.json", shapes)
     write_json(folder / "catalogue.json", header)
 
 
@@ -433,7 +499,7 @@ def load_assembled(owner: LanguageModel, folder: Path) -> Assembled:
     saved = folder / "backbone"
     with seeded(derive_seed(owner.seed, "weights")):
         model = backbone.load(
-            head.needs(prompt.kind),
+            widest(owner),
             folder=saved if saved.is_dir() else None,
             load_options=owner._adapter.load_options(),
         )
@@ -441,7 +507,7 @@ def load_assembled(owner: LanguageModel, folder: Path) -> Assembled:
     tokens = None
     if prompt.kind == "items":
         stars = parts.get("tokens.rating_values")
-        tokens = prompt.build(
+        tokens = rated_prompt(owner).build(
             parts["tokens.weight"].numpy(), None if stars is None else stars.numpy()
         )
         tokens.load_state_dict(_below(parts, "tokens."))
@@ -464,7 +530,20 @@ def load_assembled(owner: LanguageModel, folder: Path) -> Assembled:
     if saved.is_dir() and not owner._adapter.trains_base and owner._backbone.location is None:
         assembled.base = tempfile.TemporaryDirectory()
         shutil.copytree(saved, assembled.base.name, dirs_exist_ok=True)
-    assembled.net.to("cuda" if torch.cuda.is_available() else "cpu").eval()
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    assembled.net.to(device).eval()
+    for label, view in owner._others.items():
+        own = _below(parts, f"others.{label}.")
+        shapes = read_json(folder / "tasks.json")[label]
+        with seeded(0):
+            module = view._head.build(width, header["n_items"], tokens is not None, blank(shapes))
+        module.load_state_dict(_below(own, "head."))
+        shared = (model, module, tokens, tokenizer, catalogue, codes)
+        view._model = _put_together(view, *shared)  # type: ignore[arg-type]
+        view._model.shapes = shapes
+        if "averages.items" in own:
+            view._model.averages = Averages.from_state(own)
+        view._model.net.to(device).eval()
     return assembled
 
 
@@ -513,7 +592,11 @@ def tokenizer_of(owner: LanguageModel, train_side: Dataset, records: list[dict[s
         asked = np.tile(asked[: head.list_size], (len(shown), 1))
     prompts: list[str] = owner._prompt.render(records, shown, None, asked)
     numbers = [record["identifier"] for record in records if "identifier" in record]
-    answers = getattr(owner._head, "answers", [])
+    for view in owner._others.values():
+        if dict(view.prompt) != dict(owner.prompt):
+            prompts += view._prompt.render(records, shown, None, asked)
+    heads = [owner._head, *(view._head for view in owner._others.values())]
+    answers = [text for each in heads for text in getattr(each, "answers", [])]
     return owner._backbone.tokenizer([*seen, *prompts, *answers, *numbers])
 
 

@@ -38,6 +38,7 @@ from llmrec.core.seeding import derive_seed
 from llmrec.core.types import Dataset, Queries, make_queries
 from llmrec.recommenders.base import BaseRecommender, below
 from llmrec.recommenders.misfits import identifier_misfits, misfits, regularizer_misfits
+from llmrec.recommenders.tasks import AsTask, AuxiliaryTask, shared_kinds, task_misfits
 
 FULL: AdapterSpec = {"name": "full"}
 RANDOM = "random init"
@@ -58,6 +59,10 @@ class LanguageModel(BaseRecommender):
             SASRec, judged as what language models have to beat. A baseline sees no text and no
             pretrained weights.
         identifier: spec of what a generative head writes for an item; None for a text field.
+        auxiliary: other tasks on the same backbone, by label, trained together with the head's:
+            ``head``, ``weight`` of its loss (the head's own is 1) and perhaps another ``prompt``.
+        answers: label of the auxiliary task whose head gives the scores; null for `head`. It does
+            not change what is learned.
         regularizer: spec of what the training loss takes beside the head's, or null.
         epochs: passes over the training examples, at most.
         batch_size: examples per step and device.
@@ -90,6 +95,8 @@ class LanguageModel(BaseRecommender):
         adapter: AdapterSpec = FULL,
         role: Literal["language_model", "baseline"] = "language_model",
         identifier: IdentifierSpec | None = None,
+        auxiliary: Mapping[str, AuxiliaryTask] | None = None,
+        answers: str | None = None,
         regularizer: RegularizerSpec | None = None,
         epochs: int = 20,
         batch_size: int = 16,
@@ -115,6 +122,8 @@ class LanguageModel(BaseRecommender):
         self.adapter = adapter
         self.role = role
         self.identifier = identifier
+        self.auxiliary = auxiliary
+        self.answers = answers
         self.regularizer = regularizer
         self.epochs = epochs
         self.batch_size = batch_size
@@ -144,6 +153,7 @@ class LanguageModel(BaseRecommender):
         if identifier is not None:
             self._identifier = build("identifier", identifier, seed=seed)
         self._regularizer = None if regularizer is None else build("regularizer", regularizer)
+        self._others = {label: AsTask(self, label, s) for label, s in (auxiliary or {}).items()}
         self._model: Any = None
         self.candidates: Callable[[Queries], np.ndarray] | None = None
         self._scorer: Any = None  # the same, or its copy in 8 bits
@@ -187,7 +197,10 @@ class LanguageModel(BaseRecommender):
                 return found
         wrong = identifier_misfits(backbone, prompt, head, identifier)
         found += wrong or [("head", what) for what in misfits(backbone, prompt, head, adapter)]
-        found += regularizer_misfits(params.get("regularizer"), (backbone, prompt, head, adapter))
+        found += task_misfits(params, backbone, prompt, head, adapter)
+        for _, own, other in [("", prompt, head), *shared_kinds(params)]:
+            parts = (backbone, own, other, adapter)
+            found += regularizer_misfits(params.get("regularizer"), parts)
         if params.get("training_history") == "others" and not head.judges_candidates:
             found.append(("training_history", "others is for heads that judge a candidate"))
         if params.get("role") == "baseline":
@@ -210,8 +223,28 @@ class LanguageModel(BaseRecommender):
 
     @property
     def tasks(self) -> frozenset[Task]:
-        tasks: frozenset[Task] = self._head.tasks
+        tasks: frozenset[Task] = self._asked._head.tasks
         return tasks
+
+    @property
+    def _asked(self) -> Any:
+        """The task whose head gives the scores: this model's own, or an auxiliary one."""
+        return self if self.answers is None else self._others[self.answers]
+
+    def answer_for(self, task: Task) -> None:
+        """Let the head that serves a task give the scores from now on, if there is one."""
+        if task in self._head.tasks:
+            self.answers = None
+        elif task not in self.tasks:
+            able = (label for label, view in self._others.items() if task in view._head.tasks)
+            self.answers = next(able, self.answers)
+        if self._model is not None:
+            self._choose_scorer()
+
+    def _choose_scorer(self) -> None:
+        from llmrec.recommenders.assembly import for_inference
+
+        self._scorer = for_inference(self._asked._model, self.inference)
 
     @property
     def asks_about_candidates(self) -> bool:
@@ -222,7 +255,7 @@ class LanguageModel(BaseRecommender):
     def threshold(self) -> float | None:
         """The rating from which the head learns a like, None if it learns none."""
         learns = "preference" in self.tasks
-        return float(self._head.threshold) if learns else None
+        return float(self._asked._head.threshold) if learns else None
 
     @property
     def info(self) -> ModelInfo:
@@ -257,7 +290,8 @@ class LanguageModel(BaseRecommender):
     @property
     def twin(self) -> str:
         """What a row and its control share: a hash of all options but where item tokens start."""
-        options = {name: getattr(self, name) for name in options_of(type(self)) if name != "seed"}
+        same = ("seed", "answers")
+        options = {name: getattr(self, name) for name in options_of(type(self)) if name not in same}
         start = ("init", "text_encoder", "fields", "scale", "window", "seed")
         options["prompt"] = {k: v for k, v in self.prompt.items() if k not in start}
         if self._prompt.kind == "identifiers":
@@ -328,13 +362,13 @@ class LanguageModel(BaseRecommender):
     ) -> Self:
         self.warm_up()
         tune_allocator()
-        from llmrec.recommenders.assembly import assemble, fit_assembled, for_inference
+        from llmrec.recommenders.assembly import assemble, fit_assembled
 
         self.refuse_gpu()
         self._model = assemble(self, train)
         self._fitted = fit_assembled(self, train, valid, context)
         self.trained_on = train.fingerprint
-        self._scorer = for_inference(self._model, self.inference)
+        self._choose_scorer()
         return self
 
     @property
@@ -390,14 +424,14 @@ class LanguageModel(BaseRecommender):
         save_assembled(self, folder)
 
     def load_state(self, folder: Path) -> None:
-        from llmrec.recommenders.assembly import for_inference, load_assembled
+        from llmrec.recommenders.assembly import load_assembled
 
         self.refuse_gpu()
         self._fitted = read_json(folder / "fitted.json")
         self.trained_on = self._fitted.pop("trained_on", None)
         self._backbone.commit = self._fitted.get("checkpoint_commit")
         self._model = load_assembled(self, folder)
-        self._scorer = for_inference(self._model, self.inference)
+        self._choose_scorer()
 
     def validation(self, train: Dataset, valid: Dataset | None) -> tuple[Queries, Any] | None:
         """Return validation queries and targets (a fixed sample of many), None without any."""

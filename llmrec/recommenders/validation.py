@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -54,3 +55,43 @@ def validated(
         ranks = ranks_of(scores, targets.items.take(place), block.users)
         values.append(NDCG(k=10).per_user(ranks))
     return {metric: float(np.mean(np.concatenate(values)))}
+
+
+def validated_tasks(
+    main: Callable[[], Mapping[str, float]], owner: Any, queries: Queries, targets: Targets
+) -> dict[str, float]:
+    """Return the metric of the main task and, as ``label_metric``, those of auxiliary ones.
+
+    A task that is written token by token is left out: a search of all users after each epoch would
+    take longer than the epoch.
+
+    Args:
+        main: returns the metric of the main task.
+        owner: the language model.
+        queries: of validation.
+        targets: what came true.
+    """
+    values = dict(main())
+    for label, view in owner._others.items():
+        metric, _ = validation_metric(view._head.tasks)
+        if view.needs != "generate":
+            size = owner.score_batch_size
+            found = validated(view._model, queries, targets, metric, size)
+            values[f"{label}_{metric}"] = found[metric]
+    return values
+
+
+def task_facts(owner: Any, curve: Sequence[Mapping[str, float]]) -> dict[str, Any]:
+    """Return the weight of each task, and per epoch its unweighted loss and validation metric."""
+    weights = {"main": 1.0, **{label: view.weight for label, view in owner._others.items()}}
+    facts: dict[str, Any] = {}
+    for label, weight in weights.items():
+        facts[label] = {"weight": weight}
+        name = f"loss_{label}"
+        facts[label]["losses"] = [point[name] for point in curve if name in point]
+        start = f"eval_{label}_"
+        for point in curve:
+            for key, value in point.items():
+                if key.startswith(start):
+                    facts[label].setdefault(key.removeprefix(start), []).append(value)
+    return facts

@@ -155,6 +155,12 @@ class _Trainer(Trainer):
         size = self.args.per_device_train_batch_size * max(1, self.args.world_size)
         return BucketSampler(self.lengths, size, self.args.seed)
 
+    def log(self, logs: dict[str, float], *args: Any, **kwargs: Any) -> None:
+        take = getattr(self.accelerator.unwrap_model(self.model), "take_losses", None)
+        if take is not None and "loss" in logs:  # of each task, where there are several
+            logs = {**logs, **take()}
+        super().log(logs, *args, **kwargs)
+
     def evaluate(self, *args: Any, **kwargs: Any) -> dict[str, float]:  # noqa: ARG002
         assert self.validate is not None
         assert self.model is not None

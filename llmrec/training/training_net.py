@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import torch
 from torch import nn
 
 from llmrec.heads.predictions import Prediction
-from llmrec.training.batches import Batch
 from llmrec.training.net import Net
 
-DrawnBatch = Batch
+MAIN = "main"
+
+# What a collator makes, and `drawn`; the batches of other tasks stand under "others", by label.
+DrawnBatch = dict[str, Any]
 
 
 class Outcome(NamedTuple):
@@ -27,33 +30,93 @@ class Outcome(NamedTuple):
 
 
 class TrainingNet(nn.Module):
-    """Computes the loss of a net under a regulariser; scoring never sees it.
+    """Computes the loss of one or several tasks under a regulariser; scoring never sees it.
 
     Args:
-        main: the net.
+        main: the net of the main task.
         regularizer: the component, or None.
+        others: nets of other tasks on the same backbone, by label.
+        weights: of their losses; that of the main task is 1.
+        alike: the tasks that read the states of the main task's pass.
     """
 
-    def __init__(self, main: Net, regularizer: Any) -> None:
+    def __init__(
+        self,
+        main: Net,
+        regularizer: Any = None,
+        others: Mapping[str, Net] | None = None,
+        weights: Mapping[str, float] | None = None,
+        alike: frozenset[str] = frozenset(),
+    ) -> None:
         super().__init__()
         self.main = main
         self.regularizer = regularizer
+        self.others = nn.ModuleDict(dict(others or {}))
+        self.weights = {MAIN: 1.0, **(weights or {})}
+        self.alike = alike
+        self._sums: dict[str, list[torch.Tensor]] = {}
+        self._noting = False
 
-    def forward(self, **batch: torch.Tensor) -> dict[str, torch.Tensor]:
+    def forward(self, **batch: Any) -> dict[str, torch.Tensor]:
         """Return ``{"loss": scalar}`` of one batch made by the collator."""
-        drawn = self.main.drawn(batch)
+        drawn = self.drawn(batch)
+        self._noting = bool(self.others)
         if self.regularizer is None:
             return {"loss": self.outcome(drawn).loss}
         return {"loss": self.regularizer.loss(self, drawn)}
 
+    def drawn(self, batch: dict[str, Any]) -> DrawnBatch:
+        """Return a batch with all that is drawn of what to predict."""
+        own = {name: value for name, value in batch.items() if name != "others"}
+        others = {
+            label: part if label in self.alike else self.net_of(label).drawn(part)
+            for label, part in batch.get("others", {}).items()
+        }
+        return {**self.main.drawn(own), "others": others}
+
+    def net_of(self, label: str) -> Net:
+        """Return the net of another task."""
+        net = self.others[label]
+        assert isinstance(net, Net)
+        return net
+
     def outcome(self, batch: DrawnBatch, *, predict: bool = False) -> Outcome:
         """Return what one pass over a drawn batch gives."""
-        main, given = self.main, self.main.given(batch)
-        states, targets = main.read(batch)
-        loss = main.head.loss(states, targets, main.item_weights, **given)
-        if not predict:
-            return Outcome(loss, [])
-        return Outcome(loss, [(1.0, main.head.prediction(states, main.item_weights, **given))])
+        own = {name: value for name, value in batch.items() if name != "others"}
+        losses: dict[str, torch.Tensor] = {}
+        predictions: list[tuple[float, Prediction]] = []
+
+        def learn(label: str, net: Net, part: Any, states: Any, targets: Any) -> None:
+            given = net.given(part)
+            losses[label] = net.head.loss(states, targets, net.item_weights, **given)
+            if predict:
+                found = net.head.prediction(states, net.item_weights, **given)
+                predictions.append((self.weights[label], found))
+
+        states, targets = self.main.read(own)
+        learn(MAIN, self.main, own, states, targets)
+        for label, part in batch.get("others", {}).items():
+            net = self.net_of(label)
+            if label in self.alike:
+                inputs = {k: v for k, v in own.items() if k not in ("targets", "offsets")}
+                learn(label, net, {**inputs, **part}, states, part["targets"])
+            else:
+                learn(label, net, part, *net.read(part))
+        if self._noting:  # of a step's passes the first, which no attack has moved
+            self._noting = False
+            for label, value in losses.items():
+                self._sums.setdefault(label, []).append(value.detach())
+        loss = losses[MAIN]
+        for label, value in losses.items():
+            if label != MAIN:
+                loss = loss + self.weights[label] * value
+        return Outcome(loss, predictions)
+
+    def take_losses(self) -> dict[str, float]:
+        """Return the mean loss of each task, unweighted, since the last call; of several tasks."""
+        means = {f"loss_{k}": float(torch.stack(v).mean()) for k, v in self._sums.items()}
+        self._sums = {}
+        return means
 
     def embedding_modules(self) -> list[nn.Module]:
         """Return the modules whose outputs are input embeddings of items or words."""
