@@ -43,7 +43,7 @@ class AuxiliaryTask:
 class AsTask:
     """A language model as its auxiliary task sees it: with that task's head and prompt."""
 
-    def __init__(self, owner: Any, label: str, spec: Mapping[str, Any]) -> None:
+    def __init__(self, owner: Any, label: str, spec: Any) -> None:
         self.owner = owner
         self.label = label
         self.weight = float(spec.get("weight", 1.0))
