@@ -11,8 +11,8 @@ import numpy as np
 from llmrec.core.files import atomic_path, write_text
 from llmrec.core.types import Dataset
 from llmrec.data.transforms import gini
+from llmrec.reporting.latex_text import escape_latex
 from llmrec.reporting.plots import INK, plot_style
-from llmrec.reporting.tables import escape_latex
 
 BLUE, ORANGE = "#0072b2", "#d55e00"
 DOTS_PER_INCH = 200

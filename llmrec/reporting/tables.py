@@ -12,6 +12,7 @@ from typing import Any
 from llmrec.core.files import write_text
 from llmrec.evaluation.comparison import Comparison
 from llmrec.evaluation.result import ModelResult
+from llmrec.reporting.latex_text import escape_latex
 from llmrec.reporting.text import (
     RANDOM_INIT,
     best_values,
@@ -24,28 +25,6 @@ from llmrec.reporting.text import (
     seconds,
     short_weights,
 )
-
-_ESCAPES = {
-    "\\": r"\textbackslash{}",
-    "&": r"\&",
-    "%": r"\%",
-    "$": r"\$",
-    "#": r"\#",
-    "_": r"\_",
-    "{": r"\{",
-    "}": r"\}",
-    "~": r"\textasciitilde{}",
-    "^": r"\textasciicircum{}",
-    "<": r"\textless{}",
-    ">": r"\textgreater{}",
-    "|": r"\textbar{}",
-    '"': r"\textquotedbl{}",
-    "–": "--",
-    "−": "$-$",
-    "…": r"\ldots{}",
-    "·": r"\textperiodcentered{}",
-    "×": r"$\times$",
-}
 
 
 def write_csv(comparison: Comparison, path: str | Path) -> None:
@@ -123,7 +102,8 @@ def latex(comparison: Comparison) -> str:
         for metric in metrics
     ]
     lines = [
-        r"% needs \usepackage{booktabs} and \usepackage[T1]{fontenc}",
+        r"% needs \usepackage{booktabs} and \usepackage[T1]{fontenc}; names in other scripts need",
+        "% lualatex or xelatex and a font that has them",
         r"\begin{table}",
         r"  \centering\small",
         rf"  \caption{{{_caption(comparison)}}}",
@@ -137,16 +117,6 @@ def latex(comparison: Comparison) -> str:
         lines.append("    " + _row(_cells(comparison, result, metrics, best)))
     lines += [r"    \bottomrule", r"  \end{tabular}", r"\end{table}"]
     return "\n".join(lines) + "\n"
-
-
-def escape_latex(text: str) -> str:
-    r"""Return text that LaTeX prints as it is.
-
-    Example:
-        >>> print(escape_latex("R&D_100%"))
-        R\&D\_100\%
-    """
-    return "".join(_ESCAPES.get(char, char) for char in text)
 
 
 def _row(cells: Sequence[str]) -> str:
