@@ -12,7 +12,11 @@ from llmrec.core.config import BackboneSpec, build
 from llmrec.core.extras import require
 from llmrec.core.seeding import derive_seed
 from llmrec.core.types import Dataset
+from llmrec.data.co_occurrence import co_occurrence_vectors
 from llmrec.heads.quantizers import ResidualKMeans
+
+# Vectors of items that stand near each other: their columns, and the largest distance.
+NEAR_SIZE, NEAR_WINDOW = 64, 3
 
 
 @dataclass(frozen=True, eq=False)
@@ -173,7 +177,10 @@ class Semantic:
         if vectors is not None:
             parts.append(_scaled(vectors, known))
         if "interactions" in self.features:
-            parts.append(_scaled(interaction_vectors(train), known))
+            near = co_occurrence_vectors(
+                train.histories, train.n_items, NEAR_SIZE, NEAR_WINDOW, self.seed
+            )
+            parts.append(_scaled(near, known))
         whole = np.concatenate(parts, 1)
         quantizer = self._quantizer().fit(whole[known])
         codes = quantizer.codes(whole)
@@ -217,39 +224,6 @@ def repeats(codes: np.ndarray, names: np.ndarray) -> np.ndarray:
     nth = np.empty(len(codes), np.int64)
     nth[by_name[order]] = np.arange(len(codes)) - np.repeat(np.cumsum(counts) - counts, counts)
     return nth
-
-
-def interaction_vectors(train: Dataset, width: int = 64, window: int = 3) -> np.ndarray:
-    """Return (n_items, width) vectors of which items stand near each other in the histories.
-
-    Left singular vectors, weighted by the roots of the singular values, of the positive pointwise
-    mutual information within `window` steps (Levy & Goldberg, 2014); zeros for unseen items.
-    """
-    from scipy import sparse
-    from scipy.sparse.linalg import svds
-
-    histories, n = train.histories, train.n_items
-    values, rows = histories.values.astype(np.int64), histories.row_of
-    pairs = [
-        (values[:-step][same], values[step:][same])
-        for step in range(1, window + 1)
-        for same in [rows[:-step] == rows[step:]]
-    ]
-    left = np.concatenate([pair[0] for pair in pairs])
-    right = np.concatenate([pair[1] for pair in pairs])
-    ones = np.ones(2 * len(left))
-    both = np.concatenate([left, right]), np.concatenate([right, left])
-    counts = sparse.coo_matrix((ones, both), (n, n)).tocsr().tocoo()
-    total, sums = counts.data.sum(), np.bincount(counts.row, counts.data, minlength=n)
-    information = np.log(counts.data * total / (sums[counts.row] * sums[counts.col]))
-    matrix = sparse.csr_matrix((np.maximum(information, 0), (counts.row, counts.col)), (n, n))
-    vectors = np.zeros((n, width), np.float32)
-    k = min(width, n - 1)
-    if k < 1 or not matrix.nnz:
-        return vectors
-    directions, strength, _ = svds(matrix, k=k, v0=np.ones(n))
-    vectors[:, :k] = directions[:, ::-1] * np.sqrt(np.maximum(strength[::-1], 0))
-    return vectors
 
 
 def _scaled(vectors: np.ndarray, known: np.ndarray) -> np.ndarray:

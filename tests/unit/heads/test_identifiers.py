@@ -15,7 +15,7 @@ from sklearn.cluster import KMeans
 import llmrec
 from llmrec.core.config import build, check
 from llmrec.data.audit.audit import audit
-from llmrec.heads.identifiers import interaction_vectors, repeats
+from llmrec.heads.identifiers import repeats
 from llmrec.heads.quantizers import ResidualKMeans, k_means, nearest_centres
 from llmrec.heads.rqvae import RQVAE
 
@@ -188,15 +188,6 @@ def test_held_out_rows_change_no_identifier(spec: dict[str, Any]) -> None:
     # Whatever came after must matter once it is in the training side, or this tests nothing.
     more = identifier.codes(train.union(split.test), None).table
     assert (ours != more).any()
-
-
-def test_neighbours_in_histories_have_like_vectors() -> None:
-    pairs = [[0, 1], [1, 0], [2, 3], [3, 2]] * 5
-    found = interaction_vectors(lm_cases.dataset(pairs, n_items=6))
-    assert found.shape == (6, 64)
-    assert np.isfinite(found).all()
-    assert (found[4:] == 0).all()
-    assert abs(float(found[0] @ found[2])) < 1e-4
 
 
 @pytest.mark.parametrize(

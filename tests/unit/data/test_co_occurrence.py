@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from llmrec.core.types import Ragged
-from llmrec.prompts.co_occurrence import co_occurrence_vectors, positive_pmi
+from llmrec.data.co_occurrence import co_occurrence_vectors, positive_pmi
 
 HISTORIES = st.lists(st.lists(st.integers(0, 7), max_size=9), min_size=1, max_size=8)
 

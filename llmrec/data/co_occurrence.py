@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import numpy as np
-from scipy import sparse
-from scipy.sparse.linalg import svds
 
 from llmrec.core.types import Ragged
+
+if TYPE_CHECKING:
+    from scipy import sparse
 
 # Frequent items are no better neighbours: counts of contexts are raised to this power.
 SMOOTHING = 0.75
@@ -23,6 +26,8 @@ def positive_pmi(histories: Ragged, n_items: int, window: int) -> sparse.csr_arr
         n_items: size of the catalogue.
         window: largest distance of a pair.
     """
+    from scipy import sparse
+
     values, owner = histories.values, histories.row_of
     pairs = sparse.csr_array((n_items, n_items), dtype=np.float64)
     for distance in range(1, min(window, len(values) - 1) + 1):
@@ -55,6 +60,8 @@ def co_occurrence_vectors(
         window: largest distance of a pair.
         seed: of the solver's first vector, so that results can be repeated.
     """
+    from scipy.sparse.linalg import svds
+
     information = positive_pmi(histories, n_items, window)
     if not information.nnz:
         return np.zeros((n_items, 1))
