@@ -108,6 +108,7 @@ BUILTINS: dict[str, dict[str, str]] = {
     },
     "prompt": {
         "items": "llmrec.prompts.items:Items",
+        "item_texts": "llmrec.prompts.item_texts:ItemTexts",
         "text": "llmrec.prompts.text:Text",
         "identifiers": "llmrec.prompts.identifiers:Identifiers",
     },

@@ -11,7 +11,7 @@ from llmrec.core.config import BackboneSpec, build
 from llmrec.core.extras import require
 from llmrec.core.seeding import derive_seed
 from llmrec.core.types import Ragged
-from llmrec.prompts.co_occurrence import co_occurrence_vectors
+from llmrec.data.co_occurrence import co_occurrence_vectors
 
 # Rows of the table after the items.
 SPECIAL_TOKENS = ("padding", "mask", "start")
@@ -138,24 +138,47 @@ class Items:
             table[:n_items, column : column + components.shape[1]][met] = components[met]
         return table.astype(np.float32)
 
-    def build(self, table: np.ndarray, rating_values: np.ndarray | None) -> Any:
+    def tokens(
+        self,
+        histories: Ragged,
+        n_items: int,
+        width: int,
+        texts: np.ndarray | None,
+        rating_values: np.ndarray | None,
+    ) -> Any:
         """Return the torch module that turns item ids into input embeddings.
 
         Args:
-            table: what `table` returned.
-            rating_values: sorted distinct ratings of the training data, or None.
+            histories: as in `table`, and so are the next three.
+            n_items: size of the catalogue.
+            width: of the backbone.
+            texts: (n_items, H) text embeddings or None.
+            rating_values: sorted distinct ratings of the training data, None where no prompt
+                reads them.
         """
         require("torch", "lm", "prompt items")
         from llmrec.prompts.item_tokens import ItemTokens
 
-        return ItemTokens(table, rating_values if self.use_ratings else None)
+        table = self.table(histories, n_items, width, texts)
+        return ItemTokens(table, rating_values)
+
+    def restored(self, state: Mapping[str, Any]) -> Any:
+        """Return the module whose state this is."""
+        from llmrec.prompts.item_tokens import ItemTokens
+
+        stars = state.get("rating_values")
+        module = ItemTokens(state["weight"].numpy(), None if stars is None else stars.numpy())
+        module.load_state_dict(state)
+        return module
 
 
-def principal_components(vectors: np.ndarray, known: np.ndarray, width: int) -> np.ndarray:
-    """Return (N, min(width, rank)) leading principal components, overall standard deviation 1.
+def principal_directions(
+    vectors: np.ndarray, known: np.ndarray, width: int
+) -> tuple[np.ndarray, np.ndarray, float]:
+    """Return mean (H,), directions (min(width, rank), H) and the components' standard deviation.
 
-    Mean and directions come from the `known` rows only; each direction's sign is fixed by its
-    largest entry so that the result does not depend on the LAPACK in use.
+    All come from the `known` rows only (from all, if there is none); each direction's sign is fixed
+    by its largest entry so that the result does not depend on the LAPACK in use.
     """
     basis = vectors[known].astype(np.float64)
     if not len(basis):
@@ -167,8 +190,12 @@ def principal_components(vectors: np.ndarray, known: np.ndarray, width: int) -> 
     directions = directions[: min(width, rank)]
     largest = np.abs(directions).argmax(1)
     directions *= np.sign(directions[np.arange(len(directions)), largest])[:, None]
-    components = (vectors - mean) @ directions.T
-    if not rank:
-        return components
-    spread = components[known].std() if known.any() else components.std()
-    return components / max(float(spread), 1e-12)
+    spread = float(((basis - mean) @ directions.T).std()) if rank else 0.0
+    return mean, directions, spread
+
+
+def principal_components(vectors: np.ndarray, known: np.ndarray, width: int) -> np.ndarray:
+    """Return (N, min(width, rank)) leading principal components, overall standard deviation 1."""
+    mean, directions, spread = principal_directions(vectors, known, width)
+    components: np.ndarray = (vectors - mean) @ directions.T
+    return components / max(spread, 1e-12)

@@ -158,8 +158,13 @@ def assemble(owner: LanguageModel, train_side: Dataset) -> Assembled:
         width = backbone.width(model)
         tokens = None
         if prompt.kind == "items":
-            table = prompt.table(train_side.histories, train_side.n_items, width, vectors)
-            tokens = rated_prompt(owner).build(table, stars)
+            tokens = prompt.tokens(
+                train_side.histories,
+                train_side.n_items,
+                width,
+                vectors,
+                stars if reads_ratings(owner) else None,
+            )
         module = head.build(width, train_side.n_items, tokens is not None, statistics)
     assembled = _put_together(owner, model, module, tokens, tokenizer, catalogue, codes)
     assembled.shapes = shapes_of(statistics)
@@ -193,10 +198,10 @@ def _add_tasks(
         view._model.net.to(main.net.device)
 
 
-def rated_prompt(owner: LanguageModel) -> Any:
-    """Return the prompt that builds the item tokens: one that reads ratings, if any task does."""
+def reads_ratings(owner: LanguageModel) -> bool:
+    """Return whether the prompt of any task reads the ratings of histories."""
     prompts = [owner._prompt, *(view._prompt for view in owner._others.values())]
-    return next((prompt for prompt in prompts if prompt.use_ratings), owner._prompt)
+    return any(prompt.use_ratings for prompt in prompts)
 
 
 def item_vectors(head: Any, train_side: Dataset) -> np.ndarray | None:
@@ -506,11 +511,7 @@ def load_assembled(owner: LanguageModel, folder: Path) -> Assembled:
         model = owner._adapter.restore(model, folder / "adapter")
     tokens = None
     if prompt.kind == "items":
-        stars = parts.get("tokens.rating_values")
-        tokens = rated_prompt(owner).build(
-            parts["tokens.weight"].numpy(), None if stars is None else stars.numpy()
-        )
-        tokens.load_state_dict(_below(parts, "tokens."))
+        tokens = prompt.restored(_below(parts, "tokens."))
     with seeded(0):  # drawn, then overwritten
         width = backbone.width(model)
         module = head.build(width, header["n_items"], tokens is not None, blank(header["shapes"]))

@@ -150,12 +150,15 @@ def test_ratings_have_embeddings_of_their_own() -> None:
     assert shown.tolist() == [0.0, 1.0, 2.0, 1.0, 2.0, 3.0]
 
 
-def test_ratings_are_read_only_where_asked_for() -> None:
+def test_ratings_have_embeddings_where_they_are_given() -> None:
     stars = np.array([1.0, 5.0], np.float32)
-    table = np.zeros((6, 4), np.float32)
-    assert Items(init="random").build(table, stars).ratings is None
-    assert Items(init="random", use_ratings=True).build(table, None).ratings is None
-    assert Items(init="random", use_ratings=True).build(table, stars).ratings.shape == (3, 4)
+    made = Items(init="random", use_ratings=True)
+    assert made.tokens(SEEN, 20, 4, None, None).ratings is None
+    module = made.tokens(SEEN, 20, 4, None, stars)
+    assert module.ratings.shape == (3, 4)
+    again = made.restored(module.state_dict())
+    torch.testing.assert_close(again.weight, module.weight)
+    torch.testing.assert_close(again.rating_values, module.rating_values)
 
 
 def test_a_rating_of_the_history_changes_the_prediction() -> None:
