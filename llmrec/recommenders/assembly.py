@@ -1,10 +1,9 @@
-"""Putting a language model together, training it, and storing it."""
+"""Putting a language model together, and training it."""
 
 from __future__ import annotations
 
 import contextlib
 import math
-import shutil
 import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
@@ -14,12 +13,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
-from safetensors.torch import load_file, save_file
 
 from llmrec.backbones.base import quiet_loading
 from llmrec.backbones.embed import embed_texts
 from llmrec.core.errors import ComponentError
-from llmrec.core.files import read_json, write_json
 from llmrec.core.protocols import FitContext
 from llmrec.core.seeding import derive_seed
 from llmrec.core.types import Dataset, Ragged
@@ -49,7 +46,6 @@ from llmrec.recommenders.listwise import (
 from llmrec.recommenders.simple import likes_of
 from llmrec.recommenders.tasks import (
     added_parameters,
-    all_assembled,
     joint_batches,
     reads_alike,
     trained,
@@ -72,7 +68,7 @@ from llmrec.training.collate import (
 from llmrec.training.examples import Examples, others, positions, windows
 from llmrec.training.net import Net
 from llmrec.training.packed import PackedCollator, chunks
-from llmrec.training.statistics import blank, shapes_of, training_statistics
+from llmrec.training.statistics import shapes_of, training_statistics
 from llmrec.training.trainer import Fitted, TrainingOptions, Validate, train
 from llmrec.training.training_net import TrainingNet
 
@@ -166,7 +162,7 @@ def assemble(owner: LanguageModel, train_side: Dataset) -> Assembled:
                 stars if reads_ratings(owner) else None,
             )
         module = head.build(width, train_side.n_items, tokens is not None, statistics)
-    assembled = _put_together(owner, model, module, tokens, tokenizer, catalogue, codes)
+    assembled = put_together(owner, model, module, tokens, tokenizer, catalogue, codes)
     assembled.shapes = shapes_of(statistics)
     if getattr(head, "averages", False) and stars is not None:
         threshold = head.threshold if "preference" in head.tasks else None
@@ -190,7 +186,7 @@ def _add_tasks(
         found = training_statistics(train_side, head, item_vectors(head, train_side))
         with seeded(derive_seed(owner.seed, "weights", label)):
             module = head.build(width, train_side.n_items, tokens is not None, found)
-        view._model = _put_together(view, model, module, tokens, *rest)  # type: ignore[arg-type]
+        view._model = put_together(view, model, module, tokens, *rest)  # type: ignore[arg-type]
         view._model.shapes = shapes_of(found)
         if getattr(head, "averages", False) and rated:
             threshold = head.threshold if "preference" in head.tasks else None
@@ -214,7 +210,7 @@ def item_vectors(head: Any, train_side: Dataset) -> np.ndarray | None:
     return embed_texts(head.text_encoder, texts)
 
 
-def _put_together(
+def put_together(
     owner: LanguageModel,
     model: Any,
     module: torch.nn.Module,
@@ -223,6 +219,7 @@ def _put_together(
     catalogue: list[dict[str, str]],
     codes: Codes | None,
 ) -> Assembled:
+    """Return model, head module and tokens with what feeds them: batches, identifiers, answers."""
     prompt, head, backbone = owner._prompt, owner._head, owner._backbone
     needs = head.needs(prompt.kind)
     answers, identifiers, trie, index = None, None, None, None
@@ -457,97 +454,6 @@ def example_targets(head: Any, examples: Examples) -> np.ndarray:
     return ratings
 
 
-def save_assembled(owner: LanguageModel, folder: Path) -> None:
-    """Write weights, adapter, tokenizer and catalogue."""
-    assembled: Assembled = owner._model
-    net = assembled.net
-    if assembled.base is not None:
-        shutil.copytree(assembled.base.name, folder / "backbone")
-    elif owner._adapter.trains_base or owner._backbone.location is None:
-        with quiet_loading():
-            net.model.save_pretrained(folder / "backbone")
-    owner._adapter.save(net.model, folder / "adapter")
-    if assembled.codes is not None:
-        codes = assembled.codes
-        np.savez(folder / "codes.npz", table=codes.table, size=codes.size)
-        write_json(folder / "codes.json", dict(codes.facts))
-    elif assembled.tokenizer is not None:
-        assembled.tokenizer.save_pretrained(folder / "tokenizer")
-    parts = {f"head.{k}": v for k, v in net.head.state_dict().items()}
-    if net.tokens is not None:
-        parts |= {f"tokens.{k}": v for k, v in net.tokens.state_dict().items()}
-    if assembled.averages is not None:
-        parts |= assembled.averages.state()
-    shapes = {}
-    for label, other in all_assembled(owner).items():
-        parts |= {f"others.{label}.head.{k}": v for k, v in other.net.head.state_dict().items()}
-        if other.averages is not None:
-            parts |= {f"others.{label}.{k}": v for k, v in other.averages.state().items()}
-        shapes[label] = other.shapes
-    if parts:
-        save_file({k: v.cpu().contiguous() for k, v in parts.items()}, folder / "parts.safetensors")
-    catalogue = assembled.batches.items if isinstance(assembled.batches, TextBatches) else []
-    header = {"n_items": assembled.n_items, "items": catalogue, "shapes": assembled.shapes}
-    write_json(folder / "tasks.json", shapes)
-    write_json(folder / "catalogue.json", header)
-
-
-def load_assembled(owner: LanguageModel, folder: Path) -> Assembled:
-    """Read what `save_assembled` wrote."""
-    from transformers import PreTrainedTokenizerFast
-
-    prompt, head, backbone = owner._prompt, owner._head, owner._backbone
-    header = read_json(folder / "catalogue.json")
-    parts = {}
-    if (folder / "parts.safetensors").is_file():
-        parts = load_file(folder / "parts.safetensors")
-    saved = folder / "backbone"
-    with seeded(derive_seed(owner.seed, "weights")):
-        model = backbone.load(
-            widest(owner),
-            folder=saved if saved.is_dir() else None,
-            load_options=owner._adapter.load_options(),
-        )
-        model = owner._adapter.restore(model, folder / "adapter")
-    tokens = None
-    if prompt.kind == "items":
-        tokens = prompt.restored(_below(parts, "tokens."))
-    with seeded(0):  # drawn, then overwritten
-        width = backbone.width(model)
-        module = head.build(width, header["n_items"], tokens is not None, blank(header["shapes"]))
-    module.load_state_dict(_below(parts, "head."))
-    tokenizer, codes = None, None
-    if prompt.kind == "identifiers":
-        with np.load(folder / "codes.npz", allow_pickle=False) as arrays:
-            codes = Codes(arrays["table"], int(arrays["size"]), read_json(folder / "codes.json"))
-        tokenizer = Vocabulary(prompt.user_tokens, codes.size)
-    if (folder / "tokenizer").is_dir():
-        tokenizer = PreTrainedTokenizerFast.from_pretrained(folder / "tokenizer")
-    catalogue = header["items"] or [{}] * header["n_items"]
-    assembled = _put_together(owner, model, module, tokens, tokenizer, catalogue, codes)
-    assembled.shapes = header["shapes"]
-    if "averages.items" in parts:
-        assembled.averages = Averages.from_state(parts)
-    if saved.is_dir() and not owner._adapter.trains_base and owner._backbone.location is None:
-        assembled.base = tempfile.TemporaryDirectory()
-        shutil.copytree(saved, assembled.base.name, dirs_exist_ok=True)
-    device = "cuda" if torch.cuda.is_available() else "cpu"
-    assembled.net.to(device).eval()
-    for label, view in owner._others.items():
-        own = _below(parts, f"others.{label}.")
-        shapes = read_json(folder / "tasks.json")[label]
-        with seeded(0):
-            module = view._head.build(width, header["n_items"], tokens is not None, blank(shapes))
-        module.load_state_dict(_below(own, "head."))
-        shared = (model, module, tokens, tokenizer, catalogue, codes)
-        view._model = _put_together(view, *shared)  # type: ignore[arg-type]
-        view._model.shapes = shapes
-        if "averages.items" in own:
-            view._model.averages = Averages.from_state(own)
-        view._model.net.to(device).eval()
-    return assembled
-
-
 def for_inference(assembled: Assembled, arithmetic: str) -> Assembled:
     """Return what scores: the model itself, or one whose backbone multiplies in 8 bits.
 
@@ -565,10 +471,6 @@ def for_inference(assembled: Assembled, arithmetic: str) -> Assembled:
     net = assembled.net
     fast = net.with_model(fast_int8(net.model, net.backbone.architecture))
     return replace(assembled, net=fast.eval(), frozen=None)
-
-
-def _below(parts: dict[str, torch.Tensor], prefix: str) -> dict[str, torch.Tensor]:
-    return {k.removeprefix(prefix): v for k, v in parts.items() if k.startswith(prefix)}
 
 
 def tokenizer_of(owner: LanguageModel, train_side: Dataset, records: list[dict[str, str]]) -> Any:

@@ -418,13 +418,13 @@ class LanguageModel(BaseRecommender):
         return score(self._scorer, queries, items, self.score_batch_size)
 
     def save_state(self, folder: Path) -> None:
-        from llmrec.recommenders.assembly import save_assembled
+        from llmrec.recommenders.storage import save_assembled
 
         write_json(folder / "fitted.json", {**self._fitted, "trained_on": self.trained_on})
         save_assembled(self, folder)
 
     def load_state(self, folder: Path) -> None:
-        from llmrec.recommenders.assembly import load_assembled
+        from llmrec.recommenders.storage import load_assembled
 
         self.refuse_gpu()
         self._fitted = read_json(folder / "fitted.json")

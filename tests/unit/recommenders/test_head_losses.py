@@ -136,7 +136,7 @@ def test_an_item_that_nobody_had_is_scored_by_its_text(tmp_path: Path) -> None:
 def test_a_large_catalogue_is_validated_a_block_of_users_at_a_time(monkeypatch) -> None:
     split = lm_cases.split()
     whole = lm_cases.model().fit(split.train, split.valid)
-    monkeypatch.setattr("llmrec.recommenders.assembly.SCORES_AT_ONCE", 2 * len(lm_cases.TITLES))
+    monkeypatch.setattr("llmrec.recommenders.validation.SCORES_AT_ONCE", 2 * len(lm_cases.TITLES))
     parts = lm_cases.model().fit(split.train, split.valid)
     assert whole.info == parts.info
 
