@@ -27,11 +27,14 @@ class Codes:
         table: (n_items, L) int64 codes, no two rows equal.
         size: codes are below it.
         facts: what a table says of them (collisions, use of the codebooks).
+        centres: of the first levels, (K, D) what each code stands for; the codes of a level follow
+            those of the level before. Empty if they stand for nothing.
     """
 
     table: np.ndarray
     size: int
     facts: Mapping[str, float]
+    centres: Sequence[np.ndarray] = ()
 
 
 class Numeric:
@@ -195,7 +198,7 @@ class Semantic:
         }
         table = np.column_stack([codes + self.codebook_size * np.arange(self.n_levels), nth])
         table[:, -1] += self.codebook_size * self.n_levels
-        return Codes(table, int(table.max(initial=0)) + 1, facts)
+        return Codes(table, int(table.max(initial=0)) + 1, facts, quantizer.codebooks)
 
     def _quantizer(self) -> Any:
         if self.quantizer == "k_means":

@@ -132,6 +132,11 @@ class RQVAE:
         vectors: np.ndarray = self.net.decoder(chosen.sum(0)).numpy() * self.spread + self.mean
         return vectors
 
+    @property
+    def codebooks(self) -> list[np.ndarray]:
+        """The (codebook_size, latent_size) vectors of each level."""
+        return [book.detach().numpy() for book in self.net.codebooks]
+
     def _standard(self, vectors: np.ndarray) -> torch.Tensor:
         return torch.from_numpy(((vectors - self.mean) / self.spread).astype(np.float32))
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import math
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any, ClassVar, Literal
 
 import numpy as np
@@ -62,6 +64,8 @@ class Identifiers:
         max_length: items of the history that are read, the latest ones.
         user_tokens: begin with one of so many tokens, by a hash of the user; 0 for none.
         targets: what a T5 learns to write.
+        init: where the tokens of codes start: at the ``centres`` of their quantiser, if they have
+            one, so that like codes are alike from the first step; or ``random``.
     """
 
     kind: ClassVar[Literal["identifiers"]] = "identifiers"
@@ -73,10 +77,12 @@ class Identifiers:
         max_length: int = 20,
         user_tokens: int = 0,
         targets: Literal["next", "rest"] = "rest",
+        init: Literal["centres", "random"] = "centres",
     ) -> None:
         self.max_length = max_length
         self.user_tokens = user_tokens
         self.targets = targets
+        self.init = init
 
     @classmethod
     def check_options(cls, params: Mapping[str, Any]) -> list[tuple[str, str]]:
@@ -86,6 +92,38 @@ class Identifiers:
             for key, least in (("max_length", 1), ("user_tokens", 0))
             if params.get(key, least) < least
         ]
+
+
+def started(
+    weights: np.ndarray, centres: Sequence[np.ndarray], rng: np.random.Generator
+) -> np.ndarray:
+    """Return embeddings of codes that start at what the codes stand for.
+
+    Each is half the direction of its centre among all centres (by principal components), half one
+    that all codes of its level share; the spread stays that of the random weights. Codes without a
+    centre, the last level, keep half of their own weights.
+
+    Args:
+        weights: (n_codes, H) random weights.
+        centres: of the first levels, (K, D) vectors.
+        rng: of the directions of levels.
+    """
+    spread, half = weights.std(), math.sqrt(0.5)
+    ends = np.cumsum([0, *map(len, centres)])
+    stacked = np.concatenate(centres).astype(np.float64)
+    _, _, axes = np.linalg.svd(stacked - stacked.mean(0), full_matrices=False)
+    axes = axes[: weights.shape[1]]
+    own = weights.astype(np.float64)
+    for level, vectors in enumerate(centres):
+        places = (vectors - vectors.mean(0)) @ axes.T
+        whole = np.zeros((len(vectors), weights.shape[1]))
+        whole[:, : places.shape[1]] = places
+        scale = np.sqrt(np.square(whole).mean())
+        own[ends[level] : ends[level + 1]] = whole * (spread / max(scale, 1e-12))
+    for start, end in pairwise([*ends.tolist(), len(weights)]):
+        shared = rng.standard_normal(weights.shape[1]) * spread
+        own[start:end] = half * (own[start:end] + shared)
+    return own.astype(np.float32)
 
 
 def identifier_rows(

@@ -34,6 +34,7 @@ from llmrec.recommenders.identifiers import (
     identifier_examples,
     identifier_parts,
     records_of,
+    start_codes,
     tokenised_identifiers,
 )
 from llmrec.recommenders.listwise import METRIC as LIST_METRIC
@@ -146,10 +147,13 @@ def assemble(owner: LanguageModel, train_side: Dataset) -> Assembled:
             # Random base weights are stored in full precision beside the adapter.
             base = tempfile.TemporaryDirectory()
             with quiet_loading():
-                backbone.load(needs, tokenizer=tokenizer).save_pretrained(base.name)
+                model = backbone.load(needs, tokenizer=tokenizer)
+                start_codes(owner, model, tokenizer, codes)
+                model.save_pretrained(base.name)
             model = backbone.load(needs, folder=Path(base.name), load_options=options)
         else:
             model = backbone.load(needs, tokenizer=tokenizer, load_options=options)
+            start_codes(owner, model, tokenizer, codes)
         model = owner._adapter.wrap(model, backbone.adapted_as(model))
         width = backbone.width(model)
         tokens = None

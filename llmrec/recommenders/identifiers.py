@@ -6,13 +6,14 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import torch
 
 from llmrec.backbones.embed import embed_texts
 from llmrec.core.errors import ComponentError
 from llmrec.core.seeding import derive_seed
 from llmrec.core.types import Dataset, Ragged
 from llmrec.heads.identifiers import Codes
-from llmrec.prompts.identifiers import Vocabulary
+from llmrec.prompts.identifiers import Vocabulary, started
 from llmrec.prompts.records import item_records
 from llmrec.training.batches import Batch, IdentifierBatches
 from llmrec.training.collate import IdentifierCollator
@@ -41,6 +42,16 @@ def codes_of(owner: LanguageModel, train_side: Dataset) -> Codes:
         vectors = embed_texts(identifier.text_encoder, texts, training=seen)
     codes: Codes = identifier.codes(train_side, vectors)
     return codes
+
+
+def start_codes(owner: LanguageModel, model: Any, vocabulary: Any, codes: Codes | None) -> None:
+    """Put the embeddings of codes, if there are any, where the prompt says that they start."""
+    if codes is None or owner._prompt.init == "random" or not codes.centres:
+        return
+    weights = model.get_input_embeddings().weight.detach()
+    own = weights[vocabulary.first_code : vocabulary.first_code + codes.size]
+    rng = np.random.default_rng(derive_seed(owner.seed, "levels of codes"))
+    own.copy_(torch.from_numpy(started(own.numpy(), codes.centres, rng)))
 
 
 def closed(identifiers: Ragged, end: int) -> Ragged:

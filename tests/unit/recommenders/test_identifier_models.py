@@ -10,9 +10,13 @@ import numpy as np
 import pytest
 import torch
 
+from llmrec.backbones.base import inner
 from llmrec.core.config import build, check
 from llmrec.core.protocols import FitContext
+from llmrec.core.seeding import derive_seed
 from llmrec.core.types import Queries, Ragged
+from llmrec.prompts.identifiers import started
+from llmrec.recommenders.assembly import assemble
 from llmrec.recommenders.base import load_recommender
 
 SEMANTIC = {"name": "semantic", "features": ["interactions"], "codebook_size": 4, "n_levels": 2}
@@ -208,3 +212,35 @@ def test_users_without_a_number_begin_with_the_start_token() -> None:
     starts = vocabulary.starts(np.array([-1, 0, 1, 2, 3, 4, 5, 6, 7]))
     assert starts[0] == vocabulary.bos_token_id
     assert set(starts[1:].tolist()) == {3, 4, 5}
+
+
+def test_embeddings_start_at_what_the_codes_stand_for() -> None:
+    rng = np.random.default_rng(0)
+    centres = [rng.standard_normal((6, 5)).astype(np.float32) for _ in range(2)]
+    centres[0][1] = centres[0][0] + 0.01
+    random = rng.standard_normal((15, 8)).astype(np.float32) * 0.02
+    own = started(random, centres, np.random.default_rng(1))
+    assert own.shape == random.shape
+    assert own.std() == pytest.approx(random.std(), rel=0.2)
+    cosine = np.corrcoef(own)
+    assert cosine[0, 1] > 0.99  # like centres
+    inside, across = cosine[:6, :6].sum() - 6, cosine[:6, 6:12].sum()
+    assert inside / 30 > across / 36 + 0.2  # a level has a direction of its own
+    np.testing.assert_allclose(own[12:] - own[12], (random[12:] - random[12]) * 0.5**0.5, atol=1e-6)
+
+
+def test_a_model_starts_at_the_centres_unless_told_otherwise() -> None:
+    def assembled(init: str, adapter: str = "full") -> tuple[Any, np.ndarray]:
+        made = spec("t5", prompt={"init": init}, adapter=adapter)
+        model = build("recommender", made, seed=1)
+        whole = assemble(model, lm_cases.split().train)
+        table = inner(whole.net.model).get_input_embeddings().weight.detach().numpy()
+        return model, table[whole.tokenizer.first_code :]
+
+    _, random = assembled("random")
+    model, centred = assembled("centres")
+    codes = model._identifier.codes(lm_cases.split().train, None)
+    rng = np.random.default_rng(derive_seed(model.seed, "levels of codes"))
+    np.testing.assert_array_equal(centred, started(random, codes.centres, rng))
+    assert (random != centred).all()
+    np.testing.assert_array_equal(centred, assembled("centres", "lora")[1])
