@@ -50,7 +50,7 @@ def interaction_findings(sides: Sides) -> Iterator[Finding]:
     n_items = sides.held.n_items
     a = known.user.astype(np.int64) * n_items + known.item
     b = held.user.astype(np.int64) * n_items + held.item
-    repeated = np.isin(b, a)
+    repeated = _among(b, a)
     if not repeated.any():
         return
     copied = repeated.copy()
@@ -83,6 +83,21 @@ def interaction_findings(sides: Sides) -> Iterator[Finding]:
             "be hit; keep one interaction of each user and item, or judge repetition by itself",
             _examples(sides.held, np.flatnonzero(again)),
         )
+
+
+BLOCK = 2**20
+
+
+def _among(few: np.ndarray, many: np.ndarray) -> np.ndarray:
+    """Return which of some numbers stand among many others; only the few are sorted."""
+    values, inverse = np.unique(few, return_inverse=True)
+    found = np.zeros(len(values), bool)
+    for start in range(0, len(many), BLOCK):
+        block = many[start : start + BLOCK]
+        place = np.minimum(np.searchsorted(values, block), len(values) - 1)
+        found[place[values[place] == block]] = True
+    among: np.ndarray = found[inverse]
+    return among
 
 
 def _in_rows(wanted: np.ndarray, columns: tuple[np.ndarray, np.ndarray]) -> np.ndarray:

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from llmrec.core.order import stable_order
 from llmrec.core.types import Dataset, Split
 from llmrec.data.audit.findings import Finding, Severity, binomial_tail
 
@@ -169,13 +170,14 @@ def neighbours(split: Split, users: np.ndarray, ranks: np.ndarray) -> Neighbours
     times = [side.interactions.timestamp for side in sides]
     known_times = [time for time in times if time is not None]
     if len(known_times) == len(times):
-        walk = np.lexsort((np.concatenate(known_times), place[user]))
+        walk = stable_order(np.concatenate(known_times))
+        walk = walk[stable_order(place[user[walk]])]
     else:
-        walk = np.argsort(place[user], kind="stable")
+        walk = stable_order(place[user])
     user, item, held = user[walk], item[walk], held[walk]
     numbers = ranks[item]
     fresh = np.zeros(len(item), bool)
-    fresh[np.unique(item, return_index=True)[1]] = True
+    fresh[_first_rows(item, split.train.n_items)[1]] = True
     new = np.flatnonzero(fresh)
     # Only within a user: sorting users by their numbers makes neighbours of neighbouring users.
     inside = user[new[1:]] == user[new[:-1]]
@@ -224,5 +226,13 @@ def _rank_correlation(a: np.ndarray, b: np.ndarray) -> float:
 def _first_places(side: Dataset, *, by_user: bool) -> tuple[np.ndarray, np.ndarray]:
     """Return the items of a side and the row on which each stands first."""
     item = side.histories.values if by_user else side.interactions.item
-    items, first = np.unique(item, return_index=True)
-    return items, first
+    return _first_rows(item, side.n_items)
+
+
+def _first_rows(item: np.ndarray, n_items: int) -> tuple[np.ndarray, np.ndarray]:
+    """Return the same as ``np.unique(item, return_index=True)``, without a sort."""
+    first = np.full(n_items, -1, np.int64)
+    # Of several values for one place the last is kept: so backwards.
+    first[item[::-1]] = np.arange(len(item))[::-1]
+    items = np.flatnonzero(first >= 0)
+    return items, first[items]

@@ -187,10 +187,10 @@ def field_findings(split: Split) -> Iterator[Finding]:
 
     Text encoders read all fields, so a number such as "1,203 ratings" must come from train.
     """
-    whole = split.train.union(split.valid).union(split.test)
+    train = split.train
     for owner, fields, ids in (
-        ("item", whole.item_fields, whole.item_ids),
-        ("user", whole.user_fields, whole.user_ids),
+        ("item", train.item_fields, train.item_ids),
+        ("user", train.user_fields, train.user_ids),
     ):
         numbers = {
             name: found
@@ -199,7 +199,8 @@ def field_findings(split: Split) -> Iterator[Finding]:
         }
         if not numbers:
             continue
-        on_train, on_all = _statistics(split.train, owner), _statistics(whole, owner)
+        whole = train.union(split.valid).union(split.test)
+        on_train, on_all = _statistics(train, owner), _statistics(whole, owner)
         for name, (values, digits) in numbers.items():
             for statistic, clean in on_train.items():
                 leaky = on_all[statistic]

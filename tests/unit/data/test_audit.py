@@ -6,6 +6,8 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from scipy import sparse
 
 from llmrec.core.types import Dataset, Interactions, Ragged, Split
@@ -17,8 +19,9 @@ from llmrec.data.audit import (
     audit,
     errors,
     findings_text,
+    interactions,
 )
-from llmrec.data.audit.order import id_ranks
+from llmrec.data.audit.order import _first_rows, id_ranks
 from llmrec.data.audit.statistics import compared
 from llmrec.data.splits import GlobalTemporal, LeaveOneOut, RandomKFold
 from llmrec.data.synthetic import Synthetic
@@ -383,3 +386,18 @@ def test_what_is_compared_and_what_is_rounding(splits) -> None:
     one[3] = 1
     _, (told,) = compared(one, np.zeros(data.n_items), data)
     assert told == f"[item {data.item_ids[3]}]: 1, on train 0"
+
+
+@given(
+    few=st.lists(st.integers(-5, 30), max_size=20), many=st.lists(st.integers(-5, 30), max_size=60)
+)
+def test_what_stands_among_many(few: list[int], many: list[int]) -> None:
+    a, b = np.array(few, np.int64), np.array(many, np.int64)
+    if few:
+        with pytest.MonkeyPatch.context() as patched:
+            patched.setattr(interactions, "BLOCK", 7)
+            assert np.array_equal(interactions._among(a, b), np.isin(a, b))
+    if len(many):
+        items, first = _first_rows(b + 5, 36)
+        expected, rows = np.unique(b + 5, return_index=True)
+        assert (items.tolist(), first.tolist()) == (expected.tolist(), rows.tolist())
