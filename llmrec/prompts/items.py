@@ -15,8 +15,7 @@ from llmrec.data.co_occurrence import co_occurrence_vectors
 
 # Rows of the table after the items.
 SPECIAL_TOKENS = ("padding", "mask", "start")
-TEXT_STARTS = frozenset({"text", "shuffled", "text_and_co_occurrence"})
-CO_OCCURRENCE_STARTS = frozenset({"co_occurrence", "text_and_co_occurrence"})
+TEXT_STARTS = frozenset({"text", "shuffled"})
 WINDOW = 5
 
 
@@ -31,7 +30,6 @@ class Items:
         init: ``text``; ``random`` (no text at all), ``co_occurrence`` (no text, but which items
             stood near each other in training histories) and ``shuffled`` (each item gets the text
             of another one) are the controls that show what the text contributes.
-            ``text_and_co_occurrence`` gives half of the columns to each.
         text_encoder: pretrained backbone that embeds the texts.
         fields: item fields that make up the text, None for all.
         scale: standard deviation of the embeddings at the start.
@@ -47,9 +45,7 @@ class Items:
     def __init__(
         self,
         *,
-        init: Literal[
-            "text", "random", "shuffled", "co_occurrence", "text_and_co_occurrence"
-        ] = "text",
+        init: Literal["text", "random", "shuffled", "co_occurrence"] = "text",
         text_encoder: BackboneSpec | None = None,
         fields: Sequence[str] | None = None,
         scale: float = 0.1,
@@ -85,7 +81,7 @@ class Items:
                     )
                 )
         unread = [] if init in TEXT_STARTS else ["text_encoder", "fields"]
-        unread += [] if init in CO_OCCURRENCE_STARTS else ["window"]
+        unread += [] if init == "co_occurrence" else ["window"]
         found += [
             (key, f"is not read with init={init}; leave it null")
             for key in unread
@@ -109,7 +105,7 @@ class Items:
     ) -> np.ndarray:
         """Return the (n_items + 3, width) float32 starting values of the item tokens.
 
-        An item that nothing is known of keeps its random row.
+        An item that stands near no other keeps its random row under ``co_occurrence``.
 
         Args:
             histories: item ids of each user of the training side, in order. Components are fitted
@@ -120,22 +116,21 @@ class Items:
         """
         rng = np.random.default_rng(derive_seed(self.seed, "item tokens"))
         table = rng.standard_normal((n_items + len(SPECIAL_TOKENS), width)) * self.scale
-        known = np.bincount(histories.values, minlength=n_items) > 0
-        column = 0
-        if texts is not None:
-            room = width - width // 2 if self.init in CO_OCCURRENCE_STARTS else width
-            components = principal_components(texts, known, room) * self.scale
-            if self.init == "shuffled":
-                components = components[rng.permutation(n_items)]
-            column = components.shape[1]
-            table[:n_items, :column] = components
-        if self.init in CO_OCCURRENCE_STARTS:
+        if self.init == "co_occurrence":
             vectors = co_occurrence_vectors(
-                histories, n_items, width - column, self.window or WINDOW, self.seed
+                histories, n_items, width, self.window or WINDOW, self.seed
             )
-            met = (vectors != 0).any(axis=1)
-            components = principal_components(vectors, met, width - column) * self.scale
-            table[:n_items, column : column + components.shape[1]][met] = components[met]
+            known = (vectors != 0).any(axis=1)
+        elif texts is None:
+            return table.astype(np.float32)
+        else:
+            vectors = texts
+            known = np.bincount(histories.values, minlength=n_items) > 0
+        components = principal_components(vectors, known, width) * self.scale
+        if self.init == "shuffled":
+            components = components[rng.permutation(n_items)]
+        filled = known if self.init == "co_occurrence" else np.ones(n_items, bool)
+        table[:n_items, : components.shape[1]][filled] = components[filled]
         return table.astype(np.float32)
 
     def tokens(

@@ -327,12 +327,12 @@ class LanguageModel(BaseRecommender):
             return f"{origin}, item text: {encoder}"
         if self._prompt.kind != "items":
             return origin
-        start = ", co-occurrence" if "co_occurrence" in self._prompt.init else ""
         if not self._prompt.reads_text:
+            start = ", co-occurrence" if self._prompt.init == "co_occurrence" else ""
             return f"{origin}, no text{start}"
         encoder = build("backbone", self._prompt.text_encoder).weights
         shuffled = "shuffled " if self._prompt.init == "shuffled" else ""
-        return f"{origin}{start}, {shuffled}item text: {encoder}"
+        return f"{origin}, {shuffled}item text: {encoder}"
 
     @property
     def item_records(self) -> Sequence[Mapping[str, str]] | None:

@@ -105,17 +105,7 @@ def test_co_occurrence_puts_items_that_stand_together_close() -> None:
     assert not np.isclose(table[:16], noise[:16]).all(1).any()
 
 
-def test_both_starts_share_the_columns() -> None:
-    both = prompt("text_and_co_occurrence").table(SEEN, 20, 9, VECTORS)
-    text = prompt("text").table(SEEN, 20, 5, VECTORS)
-    np.testing.assert_allclose(both[:20, :5], text[:20], rtol=1e-6)
-    near = prompt("co_occurrence").table(SEEN, 20, 4, None)
-    np.testing.assert_allclose(both[:15, 5:], near[:15], atol=1e-6)
-
-
 def test_the_window_is_read_where_items_stand_together() -> None:
-    both = {"name": "items", "text_encoder": {"name": "minilm"}, "window": 2}
-    assert check("prompt", {**both, "init": "text_and_co_occurrence"}) == []
     assert check("prompt", {"name": "items", "init": "co_occurrence", "window": 2}) == []
     (problem,) = check("prompt", {"name": "items", "init": "random", "window": 2})
     assert (problem.where, problem.what) == (
@@ -126,7 +116,7 @@ def test_the_window_is_read_where_items_stand_together() -> None:
     assert problem.where == "window"
 
 
-@pytest.mark.parametrize("init", ["text", "shuffled", "text_and_co_occurrence"])
+@pytest.mark.parametrize("init", ["text", "shuffled"])
 def test_text_needs_an_encoder_that_knows_words(init: str) -> None:
     (problem,) = check("prompt", {"name": "items", "init": init})
     assert problem.where == "text_encoder"
