@@ -51,8 +51,8 @@ def films(n_users: int, rng: np.random.Generator) -> Dataset:
     )
 
 
-def judge(size: str) -> tuple[Any, Dataset]:
-    """Return a fitted GPT-2 that answers yes or no, and its data."""
+def judge(size: str) -> Any:
+    """Return a fitted GPT-2 that answers yes or no."""
     data = films(8, np.random.default_rng(0))
     titles = "{% for item in history %}{{ item.title }}{{ ' ' if not loop.last }}{% endfor %}"
     spec = {
@@ -70,12 +70,12 @@ def judge(size: str) -> tuple[Any, Dataset]:
         "epochs": 1,
         "examples_per_user": 1,
     }
-    return build("recommender", spec, seed=0).fit(data), data
+    return build("recommender", spec, seed=0).fit(data)
 
 
 def candidates(rounds: int, size: str) -> list[Row]:
     """Score 100 candidates by the plain loop, by its batches, and by llmrec."""
-    recommender, data = judge(size)
+    recommender = judge(size)
     rng = np.random.default_rng(1)
     history = rng.permutation(N_ITEMS)[:HISTORY]
     items = np.setdiff1d(np.arange(N_ITEMS), history)[:N_CANDIDATES]
@@ -100,7 +100,9 @@ def candidates(rounds: int, size: str) -> list[Row]:
                 inputs.pop("token_type_ids", None)
                 ends = inputs["attention_mask"].sum(1) - 1
                 # Only the logits of the last tokens, the faster way of transformers.
-                states = model.transformer(**inputs).last_hidden_state[torch.arange(len(part)), ends]
+                states = model.transformer(**inputs).last_hidden_state[
+                    torch.arange(len(part)), ends
+                ]
                 logits = model.lm_head(states)
                 found.append((logits[:, yes] - logits[:, no]).numpy())
             return np.concatenate(found)
