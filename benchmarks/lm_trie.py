@@ -6,19 +6,18 @@ over nested dicts, once with `llmrec.heads.beams`. The sequences are compared; e
 to ours, measured in this run: whole searches, and the constraint alone (from the logits of 160
 beams to those of the allowed tokens).
 
-    python benchmarks/lm_trie.py [--rows 8] [--beams 20] [--sizes 1000,10000,100000]
+    python benchmarks/lm_trie.py [--rounds 2] [--sizes 1000 10000 100000]
 """
 
 from __future__ import annotations
 
 import argparse
-import os
-import time
-from collections.abc import Callable
+import itertools
 from typing import Any
 
 import numpy as np
 import torch
+from side_by_side import HEADER, Row, alternated, machine, table
 from transformers import GenerationConfig, PrefixConstrainedLogitsProcessor
 
 from llmrec.backbones.base import quiet_loading
@@ -59,6 +58,7 @@ def semantic(n_items: int, rng: np.random.Generator) -> list[list[int]]:
 
 
 KINDS = {"titles": titles, "semantic": semantic}
+KINDS_NAMED = {"titles": "titles", "semantic": "semantic ids"}
 
 
 def found(node: dict[int, Any], written: list[int]) -> dict[int, Any]:
@@ -108,17 +108,6 @@ def plain(
     return [row[: row.index(END) + 1] if END in row else row for row in rows]
 
 
-def timed(function: Callable[[], Any], rounds: int) -> tuple[Any, float, float]:
-    """Return the result, and the best clock and CPU seconds of several times."""
-    clock, work = [], []
-    for _ in range(rounds):
-        start, busy = time.perf_counter(), time.process_time()
-        result = function()
-        clock.append(time.perf_counter() - start)
-        work.append(time.process_time() - busy)
-    return result, min(clock), min(work)
-
-
 def constraint(
     identifiers: list[list[int]], root: dict[int, Any], arrays: TrieArrays, n: int, rounds: int
 ) -> float:
@@ -135,13 +124,16 @@ def constraint(
         tokens, _, real = arrays.follow(nodes)
         return logits.unsqueeze(0).gather(2, tokens).masked_fill(~real, -torch.inf)
 
-    _, _, slow = timed(lambda: [processor(written, logits) for _ in range(10)], rounds)
-    _, _, fast = timed(lambda: [look_up() for _ in range(10)], rounds)
-    return slow / fast
+    ways = {
+        "theirs": lambda: [processor(written, logits) for _ in range(10)],
+        "ours": lambda: [look_up() for _ in range(10)],
+    }
+    timings, _ = alternated(ways, rounds)
+    return timings["theirs"].cpu / timings["ours"].cpu
 
 
-def measure(kind: str, name: str, size: int, options: argparse.Namespace) -> str:
-    """Return one line of the table."""
+def measure(kind: str, name: str, size: int, n_rows: int, n_beams: int, rounds: int) -> Row:
+    """Search with both ways, and compare what they write."""
     rng = np.random.default_rng(size)
     identifiers = KINDS[kind](size, rng)
     backbone = build("backbone", {"name": name, "size": "nano", "initializer_range": 0.2})
@@ -149,7 +141,7 @@ def measure(kind: str, name: str, size: int, options: argparse.Namespace) -> str
     with quiet_loading():
         model = backbone.load("generate", tokenizer=Tokens(kind)).eval()
     vocabulary = model.config.vocab_size
-    ids = torch.from_numpy(rng.integers(4, vocabulary, (options.rows, PROMPT)))
+    ids = torch.from_numpy(rng.integers(4, vocabulary, (n_rows, PROMPT)))
     mask = torch.ones_like(ids, dtype=torch.bool)
     root = nested(identifiers)
     trie = IdentifierTrie(Ragged.from_rows(identifiers, np.int64), END)
@@ -157,38 +149,50 @@ def measure(kind: str, name: str, size: int, options: argparse.Namespace) -> str
 
     def ours() -> tuple[torch.Tensor, torch.Tensor]:
         writer = WRITERS[backbone.direction](backbone, model, ids, mask)
-        return beam_search(writer, arrays, options.beams)
+        return beam_search(writer, arrays, n_beams)
 
     def theirs() -> list[list[int]]:
-        return plain(model, backbone.direction == "causal", ids, root, options.beams)
+        return plain(model, backbone.direction == "causal", ids, root, n_beams)
 
     with torch.inference_mode():
-        (leaves, _), fast, fast_work = timed(ours, options.rounds)
-        written, slow, slow_work = timed(theirs, options.rounds)
-        apart = constraint(identifiers, root, arrays, options.rows * options.beams, options.rounds)
-    same = [trie.identifier(leaf).tolist() for leaf in leaves.flatten().tolist()] == written
-    return (
-        f"{kind:>8} {name} {size:>7} items: clock {slow:6.2f} / {fast:6.3f} s = {slow / fast:5.1f}"
-        f", CPU {slow_work:6.2f} / {fast_work:6.3f} s = {slow_work / fast_work:5.1f}, "
-        f"constraint alone {apart:6.1f}; ours per row {1000 * fast_work / options.rows:5.1f} ms; "
-        f"{'same' if same else 'OTHER'} sequences"
+        timings, given = alternated({"theirs": theirs, "ours": ours}, rounds, warm=False)
+        apart = constraint(identifiers, root, arrays, n_rows * n_beams, rounds)
+    leaves = given["ours"][0].flatten().tolist()
+    same = [trie.identifier(leaf).tolist() for leaf in leaves] == given["theirs"]
+    own = 1000 * timings["ours"].cpu / n_rows
+    check = f"{'same' if same else 'OTHER'} sequences; the constraint alone {apart:.0f}×; "
+    return Row(
+        f"{n_beams} beams under a trie of {size:,} {KINDS_NAMED[kind]}, {name} nano",
+        timings["theirs"],
+        timings["ours"],
+        "10" if size == 10_000 else "",
+        f"{check}{own:.0f} ms a user",
     )
+
+
+def beams(cases: list[tuple[str, str, int]], rounds: int) -> list[Row]:
+    """Return a row for each case of kind, architecture and size."""
+    return [measure(*case, 8, 20, rounds) for case in cases]
+
+
+# One size where the target is, and others to see what the catalogue adds.
+CASES = [("titles", "gpt2", size) for size in (1000, 10_000, 100_000)]
+CASES += [("titles", "t5", 10_000), ("semantic", "t5", 10_000)]
 
 
 def main() -> None:
     """Print one line for each kind of identifier, model and size."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--rows", type=int, default=8)
-    parser.add_argument("--beams", type=int, default=20)
     parser.add_argument("--rounds", type=int, default=2)
-    parser.add_argument("--sizes", default="1000,10000,100000")
+    parser.add_argument("--sizes", type=int, nargs="*", help="all kinds and models at these sizes")
     options = parser.parse_args()
+    torch.set_num_threads(1)
     tune_allocator()
-    print(f"load {os.getloadavg()[0]:.1f}, threads {torch.get_num_threads()}")
-    for kind in KINDS:
-        for name in ("gpt2", "t5"):
-            for size in map(int, options.sizes.split(",")):
-                print(measure(kind, name, size, options), flush=True)
+    cases = CASES
+    if options.sizes:
+        cases = list(itertools.product(KINDS, ("gpt2", "t5"), options.sizes))
+    print(machine())
+    print(table(HEADER, [row.cells() for row in beams(cases, options.rounds)]))
 
 
 if __name__ == "__main__":
