@@ -18,6 +18,7 @@ from concurrent.futures.process import BrokenProcessPool
 from typing import Any
 
 import numpy as np
+import psutil
 import torch
 from side_by_side import machine, table
 
@@ -32,6 +33,7 @@ LOSSES: dict[str, dict[str, Any]] = {
     "gBCE": {"loss": "gbce", "n_negatives": 256},
 }
 N_STATES, WIDTH = 512, 64
+FULL_COPIES = 7  # of all logits that a step over the whole catalogue holds, at most
 SIZES = (1000, 10_000, 100_000, 1_000_000)
 
 
@@ -58,6 +60,9 @@ def measure(loss: str, n_items: int, steps: int) -> tuple[float, float]:
 
 def cell(loss: str, n_items: int, steps: int) -> str:
     """Return one cell, from a fork of this process."""
+    needed = FULL_COPIES * 4 * N_STATES * n_items
+    if loss == "full" and 1.2 * needed > psutil.virtual_memory().available:
+        return f"not run: about {needed / 1e9:.0f} GB"
     context = multiprocessing.get_context("fork")
     with ProcessPoolExecutor(1, mp_context=context) as pool:
         try:
