@@ -53,11 +53,13 @@ format: install-dev ## format the code and sort its imports
 ci: ## what the continuous integration runs, in an environment of its own
 	bash .ci/run
 
-bench: install-test ## measure allocator, imports and evaluation (on a quiet machine)
+bench: install-test ## measure speed and memory (on a quiet machine, about 20 minutes)
 	$(BIN)/python benchmarks/allocator.py
 	$(BIN)/python benchmarks/import_time.py
 	$(BIN)/python benchmarks/evaluation.py
 	$(BIN)/python benchmarks/audit.py
+	$(BIN)/python benchmarks/language_models.py
+	$(BIN)/python benchmarks/adapters.py
 
 docs: install-test ## write the generated pages of docs/reference again
 	$(BIN)/python scripts/write_reference.py
