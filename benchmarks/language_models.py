@@ -31,7 +31,7 @@ from llmrec.core.memory import tune_allocator
 RATIOS = {
     "candidates": lambda rounds: lm_scoring.candidates(rounds, "mini"),
     "padding": lm_scoring.padding,
-    "frozen": lambda rounds: lm_training.frozen(400, 20, 1),  # noqa: ARG005
+    "frozen": lambda rounds: lm_training.frozen(160, 20, 1),  # noqa: ARG005
     "trie": lambda rounds: lm_trie.beams(lm_trie.CASES, min(rounds, 2)),
     "framework": lm_training.frameworks,
     "int8": lambda rounds: [

@@ -25,6 +25,7 @@ import numpy as np
 import torch
 from side_by_side import HEADER, Row, alternated, machine, table
 
+from llmrec.backbones.base import quiet_loading
 from llmrec.core.config import build
 from llmrec.core.memory import tune_allocator
 from llmrec.core.protocols import NO_CONTEXT
@@ -57,11 +58,13 @@ def frozen(n_prompts: int, epochs: int, rounds: int) -> list[Row]:
     data = histories(n_prompts // 4, 500, 15)
     with tempfile.TemporaryDirectory() as holder:
         folder = Path(holder)
-        encoder = {"name": "bert", "size": "mini", "dropout": 0, "attention_dropout": 0}
+        sizes = {"n_layers": 6, "hidden_size": 384, "n_heads": 12}  # MiniLM's
+        encoder = {"name": "bert", **sizes, "dropout": 0, "attention_dropout": 0}
         part = build("backbone", encoder)
         tokenizer = part.tokenizer([*data.item_fields["title"], "The user's history, oldest first"])
         torch.manual_seed(0)
-        part.load("pooled", tokenizer=tokenizer).save_pretrained(folder / "model")
+        with quiet_loading():
+            part.load("pooled", tokenizer=tokenizer).save_pretrained(folder / "model")
         tokenizer.save_pretrained(folder / "model")
         spec = {
             "name": "language_model",
@@ -97,7 +100,7 @@ def frozen(n_prompts: int, epochs: int, rounds: int) -> list[Row]:
     encoded = {name: count - len(queries) for name, count in read.items()}
     difference = np.abs(scores["plain"] - scores["first"]).max()
     same = np.array_equal(scores["first"], scores["second"])
-    shape = f"head on a frozen BERT 4×256, {n_prompts} prompts, {epochs} epochs"
+    shape = f"head on a frozen BERT 6×384, {n_prompts} prompts, {epochs} epochs"
     check = f"scores within {difference:.0e} (they spread {scores['plain'].std():.1f})"
     return [
         Row(
@@ -208,7 +211,7 @@ def main() -> None:
     """Print the table."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--epochs", type=int, default=20)
-    parser.add_argument("--prompts", type=int, default=400)
+    parser.add_argument("--prompts", type=int, default=160)
     parser.add_argument("--rounds", type=int, default=3)
     options = parser.parse_args()
     torch.set_num_threads(1)
