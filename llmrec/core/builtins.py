@@ -121,6 +121,10 @@ BUILTINS: dict[str, dict[str, str]] = {
         "fgm": "llmrec.training.regularizers:FGM",
         "pgd": "llmrec.training.regularizers:PGD",
     },
+    "distillation": {
+        "soft_scores": "llmrec.training.distillation:SoftScores",
+        "hidden_states": "llmrec.training.distillation:HiddenStates",
+    },
     "feature": {
         "term_counts": "llmrec.features.terms:TermCounts",
         "tfidf": "llmrec.features.terms:TFIDF",

@@ -25,6 +25,7 @@ GROUP_OF = {
     "head": "model/head",
     "prompt": "model/prompt",
     "regularizer": "model/regularizer",
+    "distillation": "model/distillation",
     "feature": "model/feature",
     "identifier": "model/identifier",
     "combiner": "ensemble/combiner",

@@ -185,6 +185,7 @@ def _fitted(
     receipt = {
         "fit_seconds": watch.seconds + before,
         "peak_memory_bytes": memory.bytes + _gpu_peak(),
+        "train_fingerprint": bench.split.train.fingerprint,  # for who learns from it
     }
     if bench.save_models:
         recommender.save(folder)  # takes the place of the folder: the checkpoints are gone

@@ -52,8 +52,9 @@ from llmrec.recommenders.tasks import (
     trained,
     widest,
 )
+from llmrec.recommenders.teachers import teach
 from llmrec.recommenders.validation import (
-    task_facts,
+    beside_facts,
     validated,
     validated_tasks,
     validation_metric,
@@ -70,6 +71,7 @@ from llmrec.training.examples import Examples, others, positions, windows
 from llmrec.training.net import Net
 from llmrec.training.packed import PackedCollator, chunks
 from llmrec.training.statistics import shapes_of, training_statistics
+from llmrec.training.teaching import Teacher
 from llmrec.training.trainer import Fitted, TrainingOptions, Validate, train
 from llmrec.training.training_net import TrainingNet
 
@@ -308,11 +310,18 @@ def fit_assembled(
     )
     if assembled.frozen is not None:
         assembled.frozen.remember(True)
-    lengths, collate = training_batches(owner, assembled, train_side)
+    lengths, main = training_batches(owner, assembled, train_side)
+    teacher, taught, placed = None, None, main
+    if owner._distillation is not None and owner._distillation.weight > 0:
+        examples = judged_examples(owner, train_side)
+        sides = (train_side, valid, context)
+        teacher, taught, placed = teach(owner, assembled, main, examples, *sides)
+    collate = placed
     if trained(owner):
-        collate = joint_batches(
-            owner, lengths, collate, lambda view, model: training_batches(view, model, train_side)
+        joint = joint_batches(
+            owner, lengths, main, lambda view, model: training_batches(view, model, train_side)
         )
+        collate = replace(joint, main=placed)
     # Of the training prompts: later ones, of validation and test, do not count.
     n_cut = assembled.batches.n_cut if isinstance(assembled.batches, TextBatches) else None
     validate: Validate | None = None
@@ -329,7 +338,7 @@ def fit_assembled(
         value = math.nan if validate is None else validate()[metric]
         fitted = Fitted(best_epoch=0.0, best_value=value, epochs=0.0, curve=())
     else:
-        net = training_net(owner, assembled)
+        net = training_net(owner, assembled, teacher)
         fitted = train(net, lengths, collate, options, validate, context)
         assembled.net.eval()
     if assembled.frozen is not None:
@@ -344,8 +353,7 @@ def fit_assembled(
     }
     if assembled.codes is not None:
         facts |= assembled.codes.facts
-    if owner._others:
-        facts["tasks"] = task_facts(owner, fitted.curve)
+    facts |= beside_facts(owner, taught, fitted.curve)
     if n_cut is not None:
         facts["prompts_cut"] = n_cut
     if owner._backbone.commit is not None:
@@ -353,13 +361,15 @@ def fit_assembled(
     return facts
 
 
-def training_net(owner: LanguageModel, assembled: Assembled) -> torch.nn.Module:
+def training_net(
+    owner: LanguageModel, assembled: Assembled, teacher: Teacher | None = None
+) -> torch.nn.Module:
     """Return what the trainer trains: the net itself, if nothing is added to its head's loss."""
     regularizer = owner._regularizer
     if regularizer is not None and not regularizer.active:
         regularizer = None
     tasks = trained(owner)
-    if regularizer is None and not tasks:
+    if regularizer is None and teacher is None and not tasks:
         return assembled.net
     return TrainingNet(
         assembled.net,
@@ -367,6 +377,7 @@ def training_net(owner: LanguageModel, assembled: Assembled) -> torch.nn.Module:
         {label: view._model.net for label, view in tasks.items()},
         {label: view.weight for label, view in tasks.items()},
         frozenset(label for label, view in tasks.items() if reads_alike(owner, view)),
+        teacher,
     )
 
 
@@ -387,13 +398,7 @@ def training_batches(
         return packed_batches(owner, assembled, train_side)
     if isinstance(batches, IdentifierBatches):
         return identifier_examples(owner, batches, assembled.net.backbone.direction, train_side)
-    examples = (others if around else positions)(
-        train_side,
-        length=prompt.max_length if prompt.kind == "items" else prompt.history_length,
-        per_user=owner.examples_per_user,
-        with_history=not head.judges_candidates,
-        seed=derive_seed(owner.seed, "examples"),
-    )
+    examples = judged_examples(owner, train_side)
     targets = example_targets(head, examples)
     candidates = examples.items[examples.targets] if head.judges_candidates else None
     offsets = None
@@ -414,6 +419,19 @@ def training_batches(
     answers = closed(assembled.identifiers, assembled.tokenizer.eos_token_id)
     apart = assembled.net.backbone.direction == "seq2seq"
     return tokens.lengths, WrittenCollator(tokens, answers.take(targets), padding, apart)
+
+
+def judged_examples(owner: LanguageModel, train_side: Dataset) -> Examples:
+    """Return the examples of prompts: one for each interaction that is predicted."""
+    prompt = owner._prompt
+    around = owner.training_history == "others"
+    return (others if around else positions)(
+        train_side,
+        length=prompt.max_length if prompt.kind == "items" else prompt.history_length,
+        per_user=owner.examples_per_user,
+        with_history=not owner._head.judges_candidates,
+        seed=derive_seed(owner.seed, "examples"),
+    )
 
 
 def packed_batches(

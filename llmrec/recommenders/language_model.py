@@ -15,6 +15,7 @@ import numpy as np
 from llmrec.core.config import (
     AdapterSpec,
     BackboneSpec,
+    DistillationSpec,
     HeadSpec,
     IdentifierSpec,
     PromptSpec,
@@ -37,7 +38,12 @@ from llmrec.core.protocols import NO_CONTEXT, Family, FitContext, ModelInfo, Tas
 from llmrec.core.seeding import derive_seed
 from llmrec.core.types import Dataset, Queries, make_queries
 from llmrec.recommenders.base import BaseRecommender, below
-from llmrec.recommenders.misfits import identifier_misfits, misfits, regularizer_misfits
+from llmrec.recommenders.misfits import (
+    distillation_misfits,
+    identifier_misfits,
+    misfits,
+    regularizer_misfits,
+)
 from llmrec.recommenders.tasks import AsTask, AuxiliaryTask, shared_kinds, task_misfits
 
 FULL: AdapterSpec = {"name": "full"}
@@ -63,6 +69,7 @@ class LanguageModel(BaseRecommender):
             ``head``, ``weight`` of its loss (the head's own is 1) and perhaps another ``prompt``.
         answers: label of the auxiliary task whose head gives the scores; null for `head`. It does
             not change what is learned.
+        distillation: spec of what a fitted teacher gives to learn from beside the data, or null.
         regularizer: spec of what the training loss takes beside the head's, or null.
         epochs: passes over the training examples, at most.
         batch_size: examples per step and device.
@@ -97,6 +104,7 @@ class LanguageModel(BaseRecommender):
         identifier: IdentifierSpec | None = None,
         auxiliary: Mapping[str, AuxiliaryTask] | None = None,
         answers: str | None = None,
+        distillation: DistillationSpec | None = None,
         regularizer: RegularizerSpec | None = None,
         epochs: int = 20,
         batch_size: int = 16,
@@ -124,6 +132,7 @@ class LanguageModel(BaseRecommender):
         self.identifier = identifier
         self.auxiliary = auxiliary
         self.answers = answers
+        self.distillation = distillation
         self.regularizer = regularizer
         self.epochs = epochs
         self.batch_size = batch_size
@@ -152,6 +161,7 @@ class LanguageModel(BaseRecommender):
         self._identifier: Any = None
         if identifier is not None:
             self._identifier = build("identifier", identifier, seed=seed)
+        self._distillation = None if distillation is None else build("distillation", distillation)
         self._regularizer = None if regularizer is None else build("regularizer", regularizer)
         self._others = {label: AsTask(self, label, s) for label, s in (auxiliary or {}).items()}
         self._model: Any = None
@@ -197,6 +207,7 @@ class LanguageModel(BaseRecommender):
                 return found
         wrong = identifier_misfits(backbone, prompt, head, identifier)
         found += wrong or [("head", what) for what in misfits(backbone, prompt, head, adapter)]
+        found += distillation_misfits(params.get("distillation"), prompt, head, adapter)
         found += task_misfits(params, backbone, prompt, head, adapter)
         for _, own, other in [("", prompt, head), *shared_kinds(params)]:
             parts = (backbone, own, other, adapter)

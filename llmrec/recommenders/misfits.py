@@ -6,7 +6,7 @@ from typing import Any
 
 from llmrec.adapters.frozen import Frozen
 from llmrec.adapters.full import Full
-from llmrec.core.config import RegularizerSpec, build
+from llmrec.core.config import DistillationSpec, RegularizerSpec, build
 from llmrec.core.errors import LlmrecError
 
 
@@ -124,3 +124,16 @@ def regularizer_misfits(
     except LlmrecError:
         return []  # reported with its own place by the check of the nested spec
     return [] if what is None else [("regularizer", what)]
+
+
+def distillation_misfits(
+    spec: DistillationSpec | None, prompt: Any, head: Any, adapter: Any
+) -> list[tuple[str, str]]:
+    """Return why a head cannot learn from a teacher."""
+    if spec is None:
+        return []
+    try:
+        what = build("distillation", spec).misfit(prompt, head, adapter)
+    except LlmrecError:
+        return []  # reported with its own place by the check of the nested spec
+    return [] if what is None else [("distillation", what)]

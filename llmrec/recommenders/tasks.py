@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from llmrec.recommenders.assembly import Assembled
     from llmrec.recommenders.language_model import LanguageModel
 
-MAIN = "main"
+RESERVED = ("main", "teacher")
 # From what loads least to what loads most: each serves those before it.
 WIDTH = ("pooled", "sequence", "token_logits", "generate")
 
@@ -99,8 +99,8 @@ def task_misfits(
         known = ", ".join(tasks) or "none"
         found.append(("answers", f'no auxiliary task is called "{answers}"; there are: {known}'))
     for label, spec in tasks.items():
-        if not str(label).isidentifier() or label == MAIN:
-            what = f"a task is named by a word other than {MAIN}, without dots or dashes"
+        if not str(label).isidentifier() or label in RESERVED:
+            what = "a task is named by a word, without dots or dashes, other than main and teacher"
             found.append((f"auxiliary.{label}", what))
         if spec.get("weight", 1.0) < 0:
             found.append((f"auxiliary.{label}.weight", "must be at least 0"))
@@ -182,8 +182,8 @@ def joint_batches(
     lengths: np.ndarray,
     collate: Collate,
     of_task: Callable[[Any, Any], tuple[np.ndarray, Collate]],
-) -> Collate:
-    """Return the function that makes a batch of all tasks that are trained.
+) -> JointCollator:
+    """Return what makes a batch of all tasks that are trained.
 
     Args:
         owner: the language model, assembled.

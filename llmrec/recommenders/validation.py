@@ -95,3 +95,16 @@ def task_facts(owner: Any, curve: Sequence[Mapping[str, float]]) -> dict[str, An
                 if key.startswith(start):
                     facts[label].setdefault(key.removeprefix(start), []).append(value)
     return facts
+
+
+def beside_facts(
+    owner: Any, taught: Mapping[str, Any] | None, curve: Sequence[Mapping[str, float]]
+) -> dict[str, Any]:
+    """Return what is to be said of auxiliary tasks and of a teacher, if there are any."""
+    facts: dict[str, Any] = {}
+    if owner._others:
+        facts["tasks"] = task_facts(owner, curve)
+    if taught is not None:
+        losses = [point["loss_teacher"] for point in curve if "loss_teacher" in point]
+        facts["teacher"] = {**taught, "losses": losses}
+    return facts

@@ -53,6 +53,25 @@ def training_states(
     return _TRAINING[backbone.direction](backbone, model, tokens, batch)
 
 
+def at_targets(
+    backbone: Any, batch: Mapping[str, torch.Tensor], values: torch.Tensor
+) -> torch.Tensor:
+    """Return the (N,) of (B, L) values that belong to what `training_states` predicts.
+
+    −1 for an item that is masked within its row: what it is predicted from comes after it, too.
+    """
+    mask = batch["mask"]
+    if backbone.direction == "causal":
+        return values[:, 1:][mask[:, 1:]]
+    lengths = mask.sum(1, keepdim=True)
+    place = torch.arange(mask.shape[1], device=mask.device)[None, :]
+    if backbone.direction == "bidirectional":
+        return values.masked_fill(place != lengths - 1, -1)[batch["hidden"]]
+    cut = batch["cut"]
+    source = cut + place[:, : int((lengths - cut).max().clamp(min=0))]
+    return values.gather(1, source.clamp(max=mask.shape[1] - 1))[source < lengths]
+
+
 def query_states(
     backbone: Any, model: Any, tokens: ItemTokens, items: torch.Tensor, mask: torch.Tensor
 ) -> torch.Tensor:

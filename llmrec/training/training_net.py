@@ -10,8 +10,9 @@ from torch import nn
 
 from llmrec.heads.predictions import Prediction
 from llmrec.training.net import Net
+from llmrec.training.teaching import Teacher
 
-MAIN = "main"
+MAIN, TEACHER = "main", "teacher"
 
 # What a collator makes, and `drawn`; the batches of other tasks stand under "others", by label.
 DrawnBatch = dict[str, Any]
@@ -38,6 +39,7 @@ class TrainingNet(nn.Module):
         others: nets of other tasks on the same backbone, by label.
         weights: of their losses; that of the main task is 1.
         alike: the tasks that read the states of the main task's pass.
+        teacher: of the main task, or None.
     """
 
     def __init__(
@@ -47,6 +49,7 @@ class TrainingNet(nn.Module):
         others: Mapping[str, Net] | None = None,
         weights: Mapping[str, float] | None = None,
         alike: frozenset[str] = frozenset(),
+        teacher: Teacher | None = None,
     ) -> None:
         super().__init__()
         self.main = main
@@ -54,13 +57,14 @@ class TrainingNet(nn.Module):
         self.others = nn.ModuleDict(dict(others or {}))
         self.weights = {MAIN: 1.0, **(weights or {})}
         self.alike = alike
+        self.teacher = teacher
         self._sums: dict[str, list[torch.Tensor]] = {}
         self._noting = False
 
     def forward(self, **batch: Any) -> dict[str, torch.Tensor]:
         """Return ``{"loss": scalar}`` of one batch made by the collator."""
         drawn = self.drawn(batch)
-        self._noting = bool(self.others)
+        self._noting = bool(self.others) or self.teacher is not None
         if self.regularizer is None:
             return {"loss": self.outcome(drawn).loss}
         return {"loss": self.regularizer.loss(self, drawn)}
@@ -95,6 +99,12 @@ class TrainingNet(nn.Module):
 
         states, targets = self.main.read(own)
         learn(MAIN, self.main, own, states, targets)
+        loss = losses[MAIN]
+        if self.teacher is not None:
+            given = self.main.given(own)
+            said = self.main.head.prediction(states, self.main.item_weights, **given)
+            losses[TEACHER] = self.teacher.loss(self.main, own, states, said)
+            loss = self.teacher.mix(loss, losses[TEACHER])
         for label, part in batch.get("others", {}).items():
             net = self.net_of(label)
             if label in self.alike:
@@ -106,9 +116,8 @@ class TrainingNet(nn.Module):
             self._noting = False
             for label, value in losses.items():
                 self._sums.setdefault(label, []).append(value.detach())
-        loss = losses[MAIN]
         for label, value in losses.items():
-            if label != MAIN:
+            if label in self.others:
                 loss = loss + self.weights[label] * value
         return Outcome(loss, predictions)
 
