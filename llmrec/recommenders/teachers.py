@@ -72,7 +72,7 @@ def find_teacher(
         RunError: if the folder does not say that it was fitted on this training side.
         ComponentError: if the teacher does not serve what the student learns.
     """
-    how = owner._distillation
+    how: Any = owner._distillation
     began = time.perf_counter()
     if how.teacher_folder is not None:
         folder = Path(how.teacher_folder)
@@ -170,7 +170,7 @@ def make_teacher(
         context: of the student's fit.
         places: (R,) what the examples predict, as places in the training histories.
     """
-    how = owner._distillation
+    how: Any = owner._distillation
     fitted, facts = find_teacher(owner, train, valid, context)
     began = time.perf_counter()
     row_of = np.full(len(train.histories.values), -1, np.int64)
@@ -271,8 +271,8 @@ def states_of(teacher: Any, queries: Queries, items: np.ndarray | None) -> np.nd
     Raises:
         ComponentError: if the teacher has no such states.
     """
-    model = getattr(teacher, "_model", None)
-    net = getattr(model, "net", None)
+    model: Any = getattr(teacher, "_model", None)
+    net: Any = getattr(model, "net", None)
     needs = getattr(net, "needs", None)
     if needs not in ("pooled", "sequence") or (items is not None) != model.head.judges_candidates:
         raise ComponentError(
