@@ -89,10 +89,18 @@ def restore(net: torch.nn.Module, checkpoint: Path) -> None:
     net.load_state_dict(stored, strict=False)
 
 
+def processes() -> PartialState:
+    """Return this process among those of torchrun; without a GPU they talk through gloo.
+
+    Unless accelerate is told of the CPU before anything else, each process believes it is alone.
+    """
+    return PartialState(cpu=not torch.cuda.is_available())
+
+
 @contextlib.contextmanager
 def shared_folder() -> Iterator[Path]:
     """Yield a temporary folder that is the same for all processes of a distributed training."""
-    state = PartialState()
+    state = processes()
     with contextlib.ExitStack() as stack:
         names: list[Any] = [None]
         if state.is_main_process:

@@ -78,10 +78,11 @@ class Net(nn.Module):
         return None if self.tokens is None else self.tokens.items
 
     def forward(self, **batch: torch.Tensor) -> dict[str, torch.Tensor]:
-        """Return ``{"loss": scalar}`` of one batch made by the collator."""
+        """Return the mean ``loss`` of one batch made by the collator, and of how many targets."""
         batch = self.drawn(batch)
         states, targets = self.read(batch)
-        return {"loss": self.head.loss(states, targets, self.item_weights, **self.given(batch))}
+        loss = self.head.loss(states, targets, self.item_weights, **self.given(batch))
+        return {"loss": loss, "n_targets": torch.tensor(len(targets), device=loss.device)}
 
     def drawn(self, batch: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
         """Return a batch with all that is drawn of what to predict, for `read`."""

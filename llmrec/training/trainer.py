@@ -14,7 +14,6 @@ from typing import Any, Literal
 
 import numpy as np
 import torch
-from accelerate import PartialState
 from safetensors.torch import save_file
 from torch.utils.data import Dataset as TorchDataset
 from torch.utils.data import Sampler
@@ -32,6 +31,7 @@ from llmrec.core.protocols import FitContext
 from llmrec.training.checkpoints import (
     finished_state,
     newest_checkpoint,
+    processes,
     remove_checkpoints,
     restore,
     shared_folder,
@@ -160,6 +160,22 @@ class _Trainer(Trainer):
         if take is not None and "loss" in logs:  # of each task, where there are several
             logs = {**logs, **take()}
         super().log(logs, *args, **kwargs)
+
+    def compute_loss(
+        self,
+        model: Any,
+        inputs: Any,
+        return_outputs: bool = False,
+        num_items_in_batch: Any = None,
+    ) -> Any:
+        """Return the loss; several processes count each target once, not each process's mean."""
+        loss, outputs = super().compute_loss(model, inputs, True, num_items_in_batch)
+        if self.args.world_size > 1 and "n_targets" in outputs:
+            own = outputs["n_targets"]
+            every = self.accelerator.reduce(own.clone(), reduction="sum")
+            # The gradients are averaged over the processes afterwards.
+            loss = loss * (own * self.args.world_size / every)
+        return (loss, outputs) if return_outputs else loss
 
     def evaluate(self, *args: Any, **kwargs: Any) -> dict[str, float]:  # noqa: ARG002
         assert self.validate is not None
@@ -334,9 +350,9 @@ def train(
         if folder is None:
             folder = stack.enter_context(shared_folder())
         resume = newest_checkpoint(folder) if context.resume else None
-        if PartialState().is_main_process:
+        if processes().is_main_process:
             remove_checkpoints(folder, after=resume)
-        PartialState().wait_for_everyone()
+        processes().wait_for_everyone()
         state = None if resume is None else finished_state(resume, options.early_stopping_patience)
         if state is not None:
             restore(net, folder / f"checkpoint-{state.best_global_step or state.global_step}")
@@ -384,6 +400,7 @@ def _build_trainer(
             "bf16": options.precision == "bf16",
             "fp16": options.precision == "fp16",
             "seed": options.seed,
+            "use_cpu": not torch.cuda.is_available(),
             "eval_strategy": "epoch" if keeps_best else "no",
             "save_strategy": "epoch" if keeps_best or context.folder is not None else "no",
             "save_total_limit": 2,
