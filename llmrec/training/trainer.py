@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import gc
 import logging
 import math
 import random
@@ -346,6 +347,7 @@ def train(
     with contextlib.ExitStack() as stack:
         stack.enter_context(_own_randomness())
         stack.enter_context(_quiet_training())
+        stack.enter_context(_spared_collector())
         folder = context.folder
         if folder is None:
             folder = stack.enter_context(shared_folder())
@@ -451,6 +453,16 @@ def _own_randomness() -> Iterator[None]:
         finally:
             random.setstate(python_state)
             np.random.set_state(numpy_state)  # noqa: NPY002
+
+
+@contextlib.contextmanager
+def _spared_collector() -> Iterator[None]:
+    """Leave what is there already out of garbage collection: accelerate runs a full one per fit."""
+    gc.freeze()
+    try:
+        yield
+    finally:
+        gc.unfreeze()
 
 
 @contextlib.contextmanager
