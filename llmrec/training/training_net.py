@@ -100,11 +100,12 @@ class TrainingNet(nn.Module):
         states, targets = self.main.read(own)
         learn(MAIN, self.main, own, states, targets)
         loss = losses[MAIN]
-        if self.teacher is not None:
+        teacher: Any = self.teacher
+        if teacher is not None:
             given = self.main.given(own)
             said = self.main.head.prediction(states, self.main.item_weights, **given)
-            losses[TEACHER] = self.teacher.loss(self.main, own, states, said)
-            loss = self.teacher.mix(loss, losses[TEACHER])
+            losses[TEACHER] = teacher.loss(self.main, own, states, said)
+            loss = teacher.mix(loss, losses[TEACHER])
         for label, part in batch.get("others", {}).items():
             net = self.net_of(label)
             if label in self.alike:
