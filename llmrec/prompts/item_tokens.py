@@ -35,6 +35,10 @@ class ItemTokens(nn.Module):
         """(n_items, H) embeddings of the catalogue, without the special tokens."""
         return self.weight[: self.n_items]
 
+    def vectors(self, items: torch.Tensor) -> torch.Tensor:
+        """Return the embeddings of (N,) items for a head to read: what enters no backbone."""
+        return nn.functional.embedding(items, self.weight)
+
     def forward(self, items: torch.Tensor, ratings: torch.Tensor | None = None) -> torch.Tensor:
         """Return (B, L, H) for (B, L) ids and optional (B, L) ratings (NaN where there is none)."""
         embedded = nn.functional.embedding(items, self.weight)

@@ -59,8 +59,8 @@ class TextTokens(nn.Module):
         """(n_items, H) tokens of the catalogue, without the special tokens."""
         return self.tokens_of(self.texts)
 
-    def forward(self, items: torch.Tensor, ratings: torch.Tensor | None = None) -> torch.Tensor:  # noqa: ARG002
-        """Return (B, L, H) for (B, L) ids; each distinct item is computed once."""
+    def vectors(self, items: torch.Tensor) -> torch.Tensor:
+        """Return (..., H) tokens of ids of any shape; each distinct one is computed once."""
         distinct, places = torch.unique(items, return_inverse=True)
         named = distinct[distinct < self.n_items]
         table = torch.cat([self.tokens_of(self.texts[named]), self.special])
@@ -70,3 +70,7 @@ class TextTokens(nn.Module):
             distinct - self.n_items + len(named),
         )
         return functional.embedding(rows[places], table)
+
+    def forward(self, items: torch.Tensor, ratings: torch.Tensor | None = None) -> torch.Tensor:  # noqa: ARG002
+        """Return (B, L, H) for (B, L) ids."""
+        return self.vectors(items)

@@ -7,22 +7,23 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import torch
 
 from llmrec.core.config import HeadSpec, PromptSpec, build
 from llmrec.core.errors import LlmrecError
 from llmrec.recommenders.misfits import misfits
-from llmrec.training.batches import Batch
 
 if TYPE_CHECKING:
+    import torch
+
     from llmrec.recommenders.assembly import Assembled
     from llmrec.recommenders.language_model import LanguageModel
+    from llmrec.training.batches import Batch
+
+    Collate = Callable[[Sequence[int]], Batch]
 
 RESERVED = ("main", "teacher")
 # From what loads least to what loads most: each serves those before it.
 WIDTH = ("pooled", "sequence", "token_logits", "generate")
-
-Collate = Callable[[Sequence[int]], Batch]
 
 
 @dataclass(frozen=True)

@@ -124,7 +124,7 @@ class Net(nn.Module):
         """
         given = {} if offsets is None else {"offsets": offsets}
         if self.tokens is not None and self.needs == "pooled" and candidates is not None:
-            given["vectors"] = self.tokens(candidates)
+            given["vectors"] = self.tokens.vectors(candidates)
         return given
 
     def states(self, **batch: torch.Tensor) -> torch.Tensor:
