@@ -87,6 +87,11 @@ class Ragged:
         """(N,) int64 row number of each value."""
         return np.repeat(np.arange(len(self), dtype=np.int64), self.lengths)
 
+    @property
+    def place_of(self) -> np.ndarray:
+        """(N,) int64 place of each value in its row, from 0."""
+        return np.arange(len(self.values)) - np.repeat(self.offsets[:-1], self.lengths)
+
     def take(self, rows: np.ndarray | slice) -> Ragged:
         """Return the chosen rows, in the given order."""
         if isinstance(rows, slice):
@@ -131,9 +136,9 @@ class Ragged:
         width = int(self.lengths.max(initial=0)) if length is None else length
         rows = self.tail(width)
         dense = np.full((len(self), width), fill, dtype=self.values.dtype)
-        column = np.arange(len(rows.values)) - np.repeat(rows.offsets[:-1], rows.lengths)
+        column = rows.place_of
         if side == "left":
-            column += np.repeat(width - rows.lengths, rows.lengths)
+            column = column + np.repeat(width - rows.lengths, rows.lengths)
         dense[rows.row_of, column] = rows.values
         return dense
 

@@ -70,12 +70,12 @@ def word_codes(texts: Sequence[str]) -> Ragged:
 def text_codes(texts: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
     """Return (N,) uint64, equal for texts of the same words in the same order; (N,) word counts."""
     words = word_codes(texts)
-    place = np.arange(len(words.values)) - words.offsets[words.row_of]
     powers = _powers(int(words.lengths.max(initial=0)) + 1)
     sums = np.zeros(len(words), np.uint64)
     some = words.lengths > 0
     if some.any():
-        sums[some] = np.add.reduceat(words.values * powers[place], words.offsets[:-1][some])
+        weighted = words.values * powers[words.place_of]
+        sums[some] = np.add.reduceat(weighted, words.offsets[:-1][some])
     return _mixed(sums), words.lengths
 
 

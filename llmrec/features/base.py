@@ -114,7 +114,7 @@ def training_queries(train: Dataset, rows: np.ndarray) -> Queries:
     """
     by_user, log = train.rows_by_user, train.interactions
     before = np.empty(len(log), np.int64)
-    before[by_user.values] = np.arange(len(log)) - np.repeat(by_user.offsets[:-1], by_user.lengths)
+    before[by_user.values] = by_user.place_of
     places = Ragged.spans(by_user.offsets[log.user[rows]], before[rows])
     seen = places.with_values(by_user.values[places.values])
 

@@ -209,8 +209,7 @@ def _last(times: Ragged) -> np.ndarray:
 
 def _drift(rows: Ragged, space: Matrix) -> np.ndarray:
     """Return 1 − cosine of the means of both halves, NaN for fewer than two items."""
-    place = np.arange(len(rows.values)) - np.repeat(rows.offsets[:-1], rows.lengths)
-    early = place < np.repeat(rows.lengths // 2, rows.lengths)
+    early = rows.place_of < np.repeat(rows.lengths // 2, rows.lengths)
     unit = unit_rows(space)
     first = unit_rows(sums(rows, unit, early))
     second = unit_rows(sums(rows, unit, ~early))

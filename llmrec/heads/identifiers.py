@@ -11,7 +11,7 @@ import numpy as np
 from llmrec.core.config import BackboneSpec, build
 from llmrec.core.extras import require
 from llmrec.core.seeding import derive_seed
-from llmrec.core.types import Dataset
+from llmrec.core.types import Dataset, Ragged
 from llmrec.data.co_occurrence import co_occurrence_vectors
 from llmrec.heads.quantizers import ResidualKMeans
 
@@ -225,7 +225,7 @@ def repeats(codes: np.ndarray, names: np.ndarray) -> np.ndarray:
     order = np.argsort(group, kind="stable")
     counts = np.bincount(group)
     nth = np.empty(len(codes), np.int64)
-    nth[by_name[order]] = np.arange(len(codes)) - np.repeat(np.cumsum(counts) - counts, counts)
+    nth[by_name[order]] = Ragged.spans(np.zeros_like(counts), counts).values
     return nth
 
 

@@ -138,7 +138,6 @@ def identifier_rows(
     """
     length = table.shape[1]
     tokens = Ragged(table[histories.values].reshape(-1), histories.offsets * length)
-    nth = np.arange(len(histories.values)) - histories.offsets[histories.row_of]
-    numbers = tokens.with_values(np.repeat(nth, length))
+    numbers = tokens.with_values(np.repeat(histories.place_of, length))
     first = Ragged(starts, np.arange(len(starts) + 1))
     return first.concat(tokens), first.with_values(np.full(len(starts), -1)).concat(numbers)

@@ -39,8 +39,7 @@ def validated(
     if metric != "ndcg@10":
         assert targets.ratings is not None
         scores = score(assembled, queries, targets.items.padded(), batch_size)
-        place = np.arange(len(targets.items.values)) - targets.items.offsets[targets.items.row_of]
-        predicted = scores[targets.items.row_of, place]
+        predicted = scores[targets.items.row_of, targets.items.place_of]
         truth = targets.ratings.values
         if metric == "rmse":
             return {metric: float(RMSE().overall(truth, predicted))}

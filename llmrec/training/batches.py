@@ -148,9 +148,7 @@ class IdentifierBatches:
         """
         rows = histories.tail(self.max_length)
         if left_out is not None:
-            place = np.arange(len(rows.values)) - rows.offsets[rows.row_of]
-            kept = place < (rows.lengths - left_out)[rows.row_of]
-            rows = Ragged.from_groups(rows.row_of[kept], rows.values[kept], len(rows))
+            rows = rows.keep(rows.place_of < (rows.lengths - left_out)[rows.row_of])
         tokens, numbers = identifier_rows(self.table, self.vocabulary.starts(users), rows)
         batch = pad_tokens(tokens, self.vocabulary.pad_token_id)
         return {**batch, "numbers": torch.from_numpy(numbers.padded(fill=-1))}

@@ -71,9 +71,9 @@ def windows(train: Dataset, length: int) -> Examples:
     histories = train.histories
     step = length - 1
     counts = np.where(histories.lengths > 1, -(-(histories.lengths - 1) // step), 0)
-    user = np.repeat(np.arange(len(histories)), counts)
-    nth = np.arange(counts.sum()) - np.repeat(np.cumsum(counts) - counts, counts)
-    ends = histories.offsets[1:][user] - nth * step
+    cuts = Ragged.spans(np.zeros_like(counts), counts)
+    user = cuts.row_of
+    ends = histories.offsets[1:][user] - cuts.values * step
     starts = np.maximum(ends - length, histories.offsets[:-1][user])
     return Examples(histories.values, None, starts, ends)
 

@@ -18,7 +18,7 @@ import numpy as np
 import torch
 
 from llmrec.backbones.base import inner
-from llmrec.core.types import Dataset
+from llmrec.core.types import Dataset, Ragged
 from llmrec.prompts.item_tokens import ItemTokens
 from llmrec.training.batches import Batch, ItemBatches
 from llmrec.training.examples import Examples, ratings_by_user
@@ -63,9 +63,9 @@ def chunks(train: Dataset, length: int) -> Examples:
     """Cut each history into pieces of at most `length` items, counted from its end."""
     histories = train.histories
     counts = -(-histories.lengths // length)
-    user = np.repeat(np.arange(len(histories)), counts)
-    nth = np.arange(counts.sum()) - np.repeat(np.cumsum(counts) - counts, counts)
-    ends = histories.offsets[1:][user] - nth * length
+    cuts = Ragged.spans(np.zeros_like(counts), counts)
+    user = cuts.row_of
+    ends = histories.offsets[1:][user] - cuts.values * length
     starts = np.maximum(ends - length, histories.offsets[:-1][user])
     return Examples(histories.values, ratings_by_user(train), starts, ends)
 

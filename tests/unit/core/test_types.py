@@ -77,6 +77,16 @@ def test_ragged_concat(values: list[list[int]]) -> None:
     assert _lists(one.concat(two)) == expected
 
 
+@given(rows)
+def test_ragged_places_masks_and_spans(values: list[list[int]]) -> None:
+    ragged = Ragged.from_rows(values)
+    places = ragged.with_values(ragged.place_of)
+    assert _lists(places) == [list(range(len(row))) for row in values]
+    assert _lists(ragged.keep(ragged.place_of % 2 == 0)) == [row[::2] for row in values]
+    counts = ragged.lengths
+    assert _lists(Ragged.spans(np.zeros_like(counts), counts)) == _lists(places)
+
+
 def test_ragged_from_groups_keeps_order_and_empty_rows() -> None:
     ragged = Ragged.from_groups(np.array([2, 0, 2, 0]), np.array([10, 11, 12, 13]), 4)
     assert _lists(ragged) == [[11, 13], [], [10, 12], []]
