@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
-from llmrec.core.config import BackboneSpec, build
+from llmrec.core.config import BackboneSpec
 from llmrec.core.errors import ComponentError
 from llmrec.core.extras import require
 from llmrec.core.protocols import Task
+from llmrec.core.text_encoders import text_encoder_problems
 from llmrec.heads.options import out_of_range, unread
 
 Target = Literal["next_item", "like", "classes"]
@@ -145,17 +146,7 @@ class Classification:
         found = unread(params, f"target={target}", LOSSES[target], READ_BY[target], UNSET)
         found += out_of_range(params)
         if params.get("item_weights") == "text":
-            encoder = params.get("text_encoder")
-            if encoder is None:
-                found.append(("text_encoder", "item_weights=text needs a backbone here"))
-            elif build("backbone", encoder).weights == "random init":
-                found.append(
-                    (
-                        "text_encoder",
-                        "a randomly initialised backbone knows nothing about the texts; give it a "
-                        "checkpoint, or choose name=minilm",
-                    )
-                )
+            found += text_encoder_problems(params.get("text_encoder"), "item_weights=text")
         else:
             found += [
                 (key, "is read with item_weights=text only; leave it null")

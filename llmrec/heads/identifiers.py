@@ -8,9 +8,10 @@ from typing import Any, ClassVar, Literal
 
 import numpy as np
 
-from llmrec.core.config import BackboneSpec, build
+from llmrec.core.config import BackboneSpec
 from llmrec.core.extras import require
 from llmrec.core.seeding import derive_seed
+from llmrec.core.text_encoders import text_encoder_problems
 from llmrec.core.types import Dataset, Ragged
 from llmrec.data.co_occurrence import co_occurrence_vectors
 from llmrec.heads.quantizers import ResidualKMeans
@@ -152,16 +153,8 @@ class Semantic:
         if not features or len(set(features)) < len(features):
             found.append(("features", "names text, interactions, or both, each once"))
         encoder = params.get("text_encoder")
-        if "text" in features and encoder is None:
-            found.append(("text_encoder", "features=[text] needs a backbone here"))
-        elif encoder is not None and build("backbone", encoder).weights == "random init":
-            found.append(
-                (
-                    "text_encoder",
-                    "a randomly initialised backbone knows nothing about the texts; give it a "
-                    "checkpoint, or choose name=minilm",
-                )
-            )
+        if "text" in features or encoder is not None:
+            found += text_encoder_problems(encoder, "features=[text]")
         if "text" not in features and encoder is not None:
             found.append(("text_encoder", "is not read without features=[text]; leave it null"))
         return found

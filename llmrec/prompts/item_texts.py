@@ -8,11 +8,12 @@ from typing import Any, ClassVar, Literal
 
 import numpy as np
 
-from llmrec.core.config import BackboneSpec, build
+from llmrec.core.config import BackboneSpec
 from llmrec.core.errors import ComponentError
 from llmrec.core.extras import require
 from llmrec.core.files import read_json
 from llmrec.core.seeding import derive_seed
+from llmrec.core.text_encoders import text_encoder_problems
 from llmrec.core.types import Ragged
 from llmrec.prompts.items import principal_directions
 
@@ -69,14 +70,8 @@ class ItemTexts:
         """Return what is wrong between options."""
         found = []
         encoder = params.get("text_encoder")
-        if encoder is not None and build("backbone", encoder).weights == "random init":
-            found.append(
-                (
-                    "text_encoder",
-                    "a randomly initialised backbone knows nothing about the texts; give it a "
-                    "checkpoint, or choose name=minilm",
-                )
-            )
+        if encoder is not None:
+            found += text_encoder_problems(encoder, "prompt=item_texts")
         found += [
             (key, "must be at least 1")
             for key in ("n_experts", "max_length")

@@ -7,9 +7,10 @@ from typing import Any, ClassVar, Literal
 
 import numpy as np
 
-from llmrec.core.config import BackboneSpec, build
+from llmrec.core.config import BackboneSpec
 from llmrec.core.extras import require
 from llmrec.core.seeding import derive_seed
+from llmrec.core.text_encoders import text_encoder_problems
 from llmrec.core.types import Ragged
 from llmrec.data.co_occurrence import co_occurrence_vectors
 
@@ -67,19 +68,10 @@ class Items:
     def check_options(cls, params: Mapping[str, Any]) -> list[tuple[str, str]]:
         """Return what is wrong between options."""
         found = []
-        encoder = params.get("text_encoder")
         init = params.get("init", "text")
         if init in TEXT_STARTS:
-            if encoder is None:
-                found.append(("text_encoder", f"init={init} needs a backbone here"))
-            elif build("backbone", encoder).weights == "random init":
-                found.append(
-                    (
-                        "text_encoder",
-                        "a randomly initialised backbone knows nothing about the texts; give it a "
-                        "checkpoint, choose name=minilm, or use init=random",
-                    )
-                )
+            ways = "choose name=minilm, or use init=random"
+            found += text_encoder_problems(params.get("text_encoder"), f"init={init}", ways)
         unread = [] if init in TEXT_STARTS else ["text_encoder", "fields"]
         unread += [] if init == "co_occurrence" else ["window"]
         found += [
@@ -116,21 +108,20 @@ class Items:
         """
         rng = np.random.default_rng(derive_seed(self.seed, "item tokens"))
         table = rng.standard_normal((n_items + len(SPECIAL_TOKENS), width)) * self.scale
+        started = np.ones(n_items, bool)
         if self.init == "co_occurrence":
-            vectors = co_occurrence_vectors(
-                histories, n_items, width, self.window or WINDOW, self.seed
-            )
-            known = (vectors != 0).any(axis=1)
-        elif texts is None:
-            return table.astype(np.float32)
-        else:
-            vectors = texts
+            window = self.window or WINDOW
+            vectors = co_occurrence_vectors(histories, n_items, width, window, self.seed)
+            started = (vectors != 0).any(axis=1)
+            components = principal_components(vectors, started, width)
+        elif texts is not None:
             known = np.bincount(histories.values, minlength=n_items) > 0
-        components = principal_components(vectors, known, width) * self.scale
+            components = principal_components(texts, known, width)
+        else:
+            return table.astype(np.float32)
         if self.init == "shuffled":
             components = components[rng.permutation(n_items)]
-        filled = known if self.init == "co_occurrence" else np.ones(n_items, bool)
-        table[:n_items, : components.shape[1]][filled] = components[filled]
+        table[:n_items, : components.shape[1]][started] = components[started] * self.scale
         return table.astype(np.float32)
 
     def tokens(
