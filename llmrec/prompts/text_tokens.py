@@ -63,13 +63,8 @@ class TextTokens(nn.Module):
         """Return (..., H) tokens of ids of any shape; each distinct one is computed once."""
         distinct, places = torch.unique(items, return_inverse=True)
         named = distinct[distinct < self.n_items]
-        table = torch.cat([self.tokens_of(self.texts[named]), self.special])
-        rows = torch.where(
-            distinct < self.n_items,
-            torch.arange(len(distinct), device=items.device),
-            distinct - self.n_items + len(named),
-        )
-        return functional.embedding(rows[places], table)
+        others = self.special[distinct[len(named) :] - self.n_items]
+        return functional.embedding(places, torch.cat([self.tokens_of(self.texts[named]), others]))
 
     def forward(self, items: torch.Tensor, ratings: torch.Tensor | None = None) -> torch.Tensor:  # noqa: ARG002
         """Return (B, L, H) for (B, L) ids."""
