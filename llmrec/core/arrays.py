@@ -28,12 +28,25 @@ def read_arrays(path: Path, owner: Any, names: Iterable[str]) -> None:
     """Set the attributes that `write_arrays` wrote."""
     with np.load(path, allow_pickle=False) as arrays:
         for name in names:
-            if f"{name}.indptr" in arrays:
-                from scipy.sparse import csr_matrix
+            setattr(owner, name, _value(arrays, name))
 
-                parts = tuple(arrays[f"{name}.{part}"] for part in PARTS)
-                shape = tuple(int(n) for n in arrays[f"{name}.shape"])
-                setattr(owner, name, csr_matrix(parts, shape=shape))
-            else:
-                value = arrays[name]
-                setattr(owner, name, value if value.ndim else value.item())
+
+def all_arrays(path: Path) -> dict[str, Any]:
+    """Return all that `write_arrays` wrote, by name."""
+    with np.load(path, allow_pickle=False) as arrays:
+        matrices = {name.removesuffix(".indptr") for name in arrays if name.endswith(".indptr")}
+        owners = {name: name.rpartition(".")[0] for name in arrays}
+        names = dict.fromkeys(o if o in matrices else name for name, o in owners.items())
+        return {name: _value(arrays, name) for name in names}
+
+
+def _value(arrays: Any, name: str) -> Any:
+    """Return a CSR matrix, an array, or a number, as it was written."""
+    if f"{name}.indptr" in arrays:
+        from scipy.sparse import csr_matrix
+
+        parts = tuple(arrays[f"{name}.{part}"] for part in PARTS)
+        shape = tuple(int(n) for n in arrays[f"{name}.shape"])
+        return csr_matrix(parts, shape=shape)
+    value = arrays[name]
+    return value if value.ndim else value.item()

@@ -8,10 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-from scipy import sparse
-
-from llmrec.core.arrays import PARTS
+from llmrec.core.arrays import all_arrays
 from llmrec.core.files import read_json
 from llmrec.core.saving import unfitted
 from llmrec.core.types import Dataset
@@ -85,22 +82,8 @@ def saved_values(folder: Path) -> dict[str, Any]:
             continue
         place = path.relative_to(folder).with_suffix("").as_posix()
         where = "" if place == "state" else place.removesuffix("/state") + ": "
-        values = _arrays(path) if path.suffix == ".npz" else {"": read_json(path)}
+        values = all_arrays(path) if path.suffix == ".npz" else {"": read_json(path)}
         found |= {f"{where}{name}": value for name, value in values.items()}
-    return found
-
-
-def _arrays(path: Path) -> dict[str, Any]:
-    found: dict[str, Any] = {}
-    with np.load(path, allow_pickle=False) as arrays:
-        for name in arrays:
-            owner, _, part = name.rpartition(".")
-            if not owner or f"{owner}.indptr" not in arrays:
-                found[name] = arrays[name]
-            elif part == "indptr":
-                parts = tuple(arrays[f"{owner}.{each}"] for each in PARTS)
-                shape = tuple(arrays[f"{owner}.shape"].tolist())
-                found[owner] = sparse.csr_matrix(parts, shape=shape)
     return found
 
 
