@@ -70,7 +70,23 @@ class RDrop:
         return two_passes(net, batch, self.weight)
 
 
-class PGD:
+class Adversarial:
+    """Base of those that move the input embeddings to where the loss is higher."""
+
+    epsilon: float
+    weight: float
+
+    @property
+    def active(self) -> bool:
+        """Whether it changes anything."""
+        return self.epsilon > 0 and self.weight > 0
+
+    def misfit(self, backbone: Any, prompt: Any, head: Any, adapter: Any) -> str | None:  # noqa: ARG002
+        """Return why it cannot work with the parts of a language model, None if it can."""
+        return FIXED_STATES if prompt.kind == "text" and not adapter.trains else None
+
+
+class PGD(Adversarial):
     """Projected gradient descent (Madry et al., ICLR 2018) on the input embeddings.
 
     The embeddings of an example (item tokens, or words) are moved `n_steps` times in the direction
@@ -108,15 +124,6 @@ class PGD:
             found.append(("step_size", "must be above 0"))
         return found
 
-    @property
-    def active(self) -> bool:
-        """Whether it changes anything."""
-        return self.epsilon > 0 and self.weight > 0
-
-    def misfit(self, backbone: Any, prompt: Any, head: Any, adapter: Any) -> str | None:  # noqa: ARG002
-        """Return why it cannot work with the parts of a language model, None if it can."""
-        return FIXED_STATES if prompt.kind == "text" and not adapter.trains else None
-
     def loss(self, net: Any, batch: Any) -> Any:
         """Return the loss of a drawn batch; see `llmrec.training.training_net`."""
         require("torch", "lm", "an adversarial regularizer")
@@ -125,7 +132,7 @@ class PGD:
         return attacked(net, batch, self.epsilon, self.n_steps, self.step_size, self.weight)
 
 
-class FGM:
+class FGM(Adversarial):
     """Adversarial training of the input embeddings in one step (Miyato et al., ICLR 2017).
 
     The embeddings of an example (item tokens, or words) are moved by `epsilon` · g / ‖g‖, g the
@@ -146,15 +153,6 @@ class FGM:
     def check_options(cls, params: Mapping[str, Any]) -> list[tuple[str, str]]:
         """Return what is out of range."""
         return _below_zero(params, "epsilon", "weight")
-
-    @property
-    def active(self) -> bool:
-        """Whether it changes anything."""
-        return self.epsilon > 0 and self.weight > 0
-
-    def misfit(self, backbone: Any, prompt: Any, head: Any, adapter: Any) -> str | None:  # noqa: ARG002
-        """Return why it cannot work with the parts of a language model, None if it can."""
-        return FIXED_STATES if prompt.kind == "text" and not adapter.trains else None
 
     def loss(self, net: Any, batch: Any) -> Any:
         """Return the loss of a drawn batch; see `llmrec.training.training_net`."""
