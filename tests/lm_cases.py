@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
@@ -101,23 +100,12 @@ def spec(
 
 def model(*args: Any, **options: Any) -> Any:
     """Return an unfitted tiny language model; the arguments are those of `spec`."""
-    spare_the_collector()
     return build("recommender", spec(*args, **options), seed=1)
-
-
-@cache
-def spare_the_collector() -> None:
-    """Leave what the libraries made out of garbage collection: accelerate runs one after a fit."""
-    import peft  # noqa: F401
-    import transformers.trainer  # noqa: F401
-
-    gc.freeze()
 
 
 @cache
 def split() -> Split:
     """Return twelve users with four to seven items each; the last item is in no training row."""
-    spare_the_collector()
     users, items, ratings, times = [], [], [], []
     for user in range(N_USERS):
         for step in range(4 + user % 4):

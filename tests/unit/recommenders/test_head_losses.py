@@ -91,7 +91,6 @@ def test_what_is_liked_is_learned_and_stored(name: str, tmp_path: Path) -> None:
         training_history="others",
     )
     spec["head"] = JUDGED[name]
-    lm_cases.spare_the_collector()
     model = build("recommender", spec, seed=1).fit(rated())
     histories = Ragged.from_rows([[2, 3], [2, 3]])
     ratings = Ragged.from_rows([[5.0, 2.0], [2.0, 5.0]], np.float32)

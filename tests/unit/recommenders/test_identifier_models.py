@@ -41,7 +41,6 @@ def spec(
 
 
 def fitted(*args: Any, **options: Any):
-    lm_cases.spare_the_collector()
     model = build("recommender", spec(*args, **options), seed=1)
     return model.fit(lm_cases.split().train, lm_cases.split().valid)
 

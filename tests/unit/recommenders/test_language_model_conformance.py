@@ -22,11 +22,6 @@ def items_preset(name: str, epochs: int) -> dict:
     )
 
 
-@pytest.fixture(autouse=True)
-def quick() -> None:
-    lm_cases.spare_the_collector()
-
-
 class NextItemConformance(RecommenderConformance):
     """What comes next cannot be learned from users with one interaction each: it says so."""
 

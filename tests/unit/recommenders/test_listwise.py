@@ -36,7 +36,6 @@ def spec(name: str = "gpt2", adapter: str = "full", **options: Any) -> dict[str,
 
 
 def fitted(**options: Any) -> Any:
-    lm_cases.spare_the_collector()
     split = lm_cases.split()
     model = listwise_model(**options)
     return model.fit(split.train, split.valid)
