@@ -369,3 +369,8 @@ class Adapter(Protocol):
     def restore(self, module: Any, folder: Path) -> Any:
         """Return `module` with the stored weights in it, proven present."""
         ...
+
+
+def serve(recommender: Any, task: str) -> None:
+    """Let a recommender that serves several tasks, one at a time, serve this one."""
+    getattr(recommender, "answer_for", lambda _: None)(task)

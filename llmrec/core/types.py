@@ -90,7 +90,10 @@ class Ragged:
     @property
     def place_of(self) -> np.ndarray:
         """(N,) int64 place of each value in its row, from 0."""
-        return np.arange(len(self.values)) - np.repeat(self.offsets[:-1], self.lengths)
+        places: np.ndarray = np.arange(len(self.values)) - np.repeat(
+            self.offsets[:-1], self.lengths
+        )
+        return places
 
     def take(self, rows: np.ndarray | slice) -> Ragged:
         """Return the chosen rows, in the given order."""

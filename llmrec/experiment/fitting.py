@@ -17,14 +17,13 @@ from llmrec.core.config import Spec, build
 from llmrec.core.errors import LlmrecError, RunError
 from llmrec.core.files import read_json, write_json, write_text
 from llmrec.core.memory import PeakMemory
-from llmrec.core.protocols import FitContext, Recommender, Tracker
+from llmrec.core.protocols import FitContext, Recommender, Tracker, serve
 from llmrec.core.seeding import derive_seed
 from llmrec.core.types import Split
 from llmrec.evaluation.evaluate import Exam, evaluate
 from llmrec.evaluation.options import EvaluationOptions
 from llmrec.evaluation.result import ModelResult
 from llmrec.experiment.folder import FAILURES, VALIDATION, out_of_space
-from llmrec.experiment.schema import serve
 from llmrec.recommenders.base import load_recommender
 
 

@@ -19,6 +19,7 @@ from llmrec.core.config import (
     options_of,
 )
 from llmrec.core.errors import ConfigError, LlmrecError, Problem, did_you_mean
+from llmrec.core.protocols import serve
 from llmrec.core.registry import registry
 from llmrec.data.privacy import PrivacyOptions
 from llmrec.evaluation.options import EvaluationOptions
@@ -263,11 +264,6 @@ def _check_tasks(config: Mapping[str, Any]) -> Iterator[Problem]:
                 f"serves: {', '.join(sorted(tasks))}",
             )
         yield from _check_threshold(where, built, config["evaluation"].get("threshold"))
-
-
-def serve(recommender: Any, task: str) -> None:
-    """Let a recommender that serves several tasks, one at a time, serve this one."""
-    getattr(recommender, "answer_for", lambda _: None)(task)
 
 
 def _check_threshold(where: str, built: Any, judged: float | None) -> Iterator[Problem]:
