@@ -5,11 +5,11 @@ from __future__ import annotations
 import contextlib
 import math
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import torch
@@ -37,6 +37,7 @@ from llmrec.recommenders.identifiers import (
     start_codes,
     tokenised_identifiers,
 )
+from llmrec.recommenders.item_texts import embedded_items, texts_or_refuse
 from llmrec.recommenders.listwise import METRIC as LIST_METRIC
 from llmrec.recommenders.listwise import (
     list_batches,
@@ -116,14 +117,22 @@ class Assembled:
     index: BM25 | None = None
 
 
+class Shared(NamedTuple):
+    """What all tasks of a language model have in common; see `Assembled`."""
+
+    model: Any
+    tokens: ItemTokens | None
+    tokenizer: Any
+    catalogue: list[dict[str, str]]
+    codes: Codes | None
+
+
 def assemble(owner: LanguageModel, train_side: Dataset) -> Assembled:
     """Build the net for a training side: weights, tokenizer, item embeddings.
 
     Nothing but the training side is read: tokenizer, principal components and rating statistics
     come from its items and ratings.
     """
-    from llmrec.recommenders.language_model import texts_or_refuse
-
     prompt, head, backbone = owner._prompt, owner._head, owner._backbone
     needs = widest(owner)
     catalogue: list[dict[str, str]] = [{}] * train_side.n_items  # read by text prompts only
@@ -135,9 +144,8 @@ def assemble(owner: LanguageModel, train_side: Dataset) -> Assembled:
         codes = codes_of(owner, train_side)
         tokenizer = Vocabulary(prompt.user_tokens, codes.size)
     elif prompt.reads_text:
-        texts = texts_or_refuse(train_side, prompt.fields, f"prompt items with init={prompt.init}")
-        seen = [texts[item] for item in np.flatnonzero(train_side.item_counts)]
-        vectors = embed_texts(prompt.text_encoder, texts, training=seen)
+        purpose = f"prompt items with init={prompt.init}"
+        vectors = embedded_items(train_side, prompt.text_encoder, prompt.fields, purpose)
     log = train_side.interactions
     if log.rating is not None and len(log):
         stars = np.unique(log.rating)
@@ -168,36 +176,36 @@ def assemble(owner: LanguageModel, train_side: Dataset) -> Assembled:
                 stars if reads_ratings(owner) else None,
             )
         module = head.build(width, train_side.n_items, tokens is not None, statistics)
-    assembled = put_together(owner, model, module, tokens, tokenizer, catalogue, codes)
-    assembled.shapes = shapes_of(statistics)
-    if getattr(head, "averages", False) and stars is not None:
-        threshold = head.threshold if "preference" in head.tasks else None
-        assembled.averages = Averages.fit(train_side, head.damping, threshold)
+    shared = Shared(model, tokens, tokenizer, catalogue, codes)
+    assembled = _counted(owner, module, statistics, shared, train_side)
     assembled.base = base
     device = "cuda" if torch.cuda.is_available() else "cpu"
     assembled.net.to(device)
-    _add_tasks(owner, assembled, (model, tokens, tokenizer, catalogue, codes), train_side)
+    for label, view in owner._others.items():
+        counts = training_statistics(train_side, view._head, item_vectors(view._head, train_side))
+        with seeded(derive_seed(owner.seed, "weights", label)):
+            module = view._head.build(width, train_side.n_items, tokens is not None, counts)
+        view._model = _counted(view, module, counts, shared, train_side)
+        view._model.net.to(device)
     return assembled
 
 
-def _add_tasks(
-    owner: LanguageModel, main: Assembled, shared: tuple[Any, ...], train_side: Dataset
-) -> None:
-    """Build the heads of auxiliary tasks over what the main task's net is made of."""
-    model, tokens, *rest = shared
-    width = owner._backbone.width(model)
+def _counted(
+    owner: Any,
+    module: torch.nn.Module,
+    statistics: Mapping[str, Any],
+    shared: Shared,
+    train_side: Dataset,
+) -> Assembled:
+    """Return the model of one task with what its head reads of the training side."""
+    head = owner._head
+    assembled = put_together(owner, module, shared)
+    assembled.shapes = shapes_of(statistics)
     rated = train_side.interactions.rating is not None and len(train_side)
-    for label, view in owner._others.items():
-        head = view._head
-        found = training_statistics(train_side, head, item_vectors(head, train_side))
-        with seeded(derive_seed(owner.seed, "weights", label)):
-            module = head.build(width, train_side.n_items, tokens is not None, found)
-        view._model = put_together(view, model, module, tokens, *rest)  # type: ignore[arg-type]
-        view._model.shapes = shapes_of(found)
-        if getattr(head, "averages", False) and rated:
-            threshold = head.threshold if "preference" in head.tasks else None
-            view._model.averages = Averages.fit(train_side, head.damping, threshold)
-        view._model.net.to(main.net.device)
+    if getattr(head, "averages", False) and rated:
+        threshold = head.threshold if "preference" in head.tasks else None
+        assembled.averages = Averages.fit(train_side, head.damping, threshold)
+    return assembled
 
 
 def reads_ratings(owner: LanguageModel) -> bool:
@@ -208,24 +216,21 @@ def reads_ratings(owner: LanguageModel) -> bool:
 
 def item_vectors(head: Any, train_side: Dataset) -> np.ndarray | None:
     """Return the text embeddings of the catalogue if the head's item weights come from them."""
-    from llmrec.recommenders.language_model import texts_or_refuse
-
     if getattr(head, "item_weights", None) != "text":
         return None
     texts = texts_or_refuse(train_side, head.fields, "head classification with item_weights=text")
     return embed_texts(head.text_encoder, texts)
 
 
-def put_together(
-    owner: LanguageModel,
-    model: Any,
-    module: torch.nn.Module,
-    tokens: ItemTokens | None,
-    tokenizer: Any,
-    catalogue: list[dict[str, str]],
-    codes: Codes | None,
-) -> Assembled:
-    """Return model, head module and tokens with what feeds them: batches, identifiers, answers."""
+def put_together(owner: Any, module: torch.nn.Module, shared: Shared) -> Assembled:
+    """Return a head over what is shared, with what feeds it: batches, identifiers, answers.
+
+    Args:
+        owner: the language model, or one of its auxiliary tasks.
+        module: the torch module of its head.
+        shared: what all its tasks have in common.
+    """
+    model, tokens, tokenizer, catalogue, codes = shared
     prompt, head, backbone = owner._prompt, owner._head, owner._backbone
     needs = head.needs(prompt.kind)
     answers, identifiers, trie, index = None, None, None, None
@@ -313,8 +318,8 @@ def fit_assembled(
     lengths, main = training_batches(owner, assembled, train_side)
     teacher, taught, placed = None, None, main
     if owner._distillation is not None and owner._distillation.weight > 0:
-        examples = judged_examples(owner, train_side)
         sides = (train_side, valid, context)
+        examples = partial(judged_examples, owner, train_side)
         teacher, taught, placed = teach(owner, assembled, main, examples, *sides)
     collate = placed
     if trained(owner):
@@ -505,8 +510,6 @@ def tokenizer_of(owner: LanguageModel, train_side: Dataset, records: list[dict[s
         train_side: the training interactions.
         records: the fields of every item, as `item_records` makes them.
     """
-    from llmrec.recommenders.language_model import texts_or_refuse
-
     texts = texts_or_refuse(train_side, None, "prompt text")
     seen = [texts[item] for item in np.flatnonzero(train_side.item_counts)]
     users = np.flatnonzero(train_side.histories.lengths)[:100]

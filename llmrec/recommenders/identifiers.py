@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
-from llmrec.backbones.embed import embed_texts
 from llmrec.core.errors import ComponentError
 from llmrec.core.seeding import derive_seed
 from llmrec.core.types import Dataset, Ragged
 from llmrec.heads.identifiers import Codes
 from llmrec.prompts.identifiers import Vocabulary, started
 from llmrec.prompts.records import item_records
+from llmrec.recommenders.item_texts import embedded_items
 from llmrec.training.batches import Batch, IdentifierBatches
 from llmrec.training.collate import IdentifierCollator
 from llmrec.training.examples import positions, windows
@@ -33,13 +33,10 @@ def records_of(owner: LanguageModel, train_side: Dataset) -> list[dict[str, str]
 
 def codes_of(owner: LanguageModel, train_side: Dataset) -> Codes:
     """Return the identifiers of an identifiers prompt, made from the training side."""
-    from llmrec.recommenders.language_model import texts_or_refuse
-
     identifier, vectors = owner._identifier, None
     if identifier.text_encoder is not None:
-        texts = texts_or_refuse(train_side, identifier.fields, "identifier semantic")
-        seen = [texts[item] for item in np.flatnonzero(train_side.item_counts)]
-        vectors = embed_texts(identifier.text_encoder, texts, training=seen)
+        read = (identifier.text_encoder, identifier.fields)
+        vectors = embedded_items(train_side, *read, "identifier semantic")
     codes: Codes = identifier.codes(train_side, vectors)
     return codes
 

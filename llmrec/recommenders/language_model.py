@@ -26,7 +26,6 @@ from llmrec.core.config import (
 from llmrec.core.errors import (
     ComponentError,
     ConfigError,
-    DataError,
     LlmrecError,
     Problem,
     RunError,
@@ -39,10 +38,9 @@ from llmrec.core.seeding import derive_seed
 from llmrec.core.types import Dataset, Queries, make_queries
 from llmrec.recommenders.base import BaseRecommender, below
 from llmrec.recommenders.misfits import (
-    distillation_misfits,
+    addition_misfits,
     identifier_misfits,
     misfits,
-    regularizer_misfits,
 )
 from llmrec.recommenders.tasks import AsTask, AuxiliaryTask, shared_kinds, task_misfits
 
@@ -207,11 +205,12 @@ class LanguageModel(BaseRecommender):
                 return found
         wrong = identifier_misfits(backbone, prompt, head, identifier)
         found += wrong or [("head", what) for what in misfits(backbone, prompt, head, adapter)]
-        found += distillation_misfits(params.get("distillation"), prompt, head, adapter)
+        teaching = params.get("distillation")
+        found += addition_misfits("distillation", teaching, prompt, head, adapter)
         found += task_misfits(params, backbone, prompt, head, adapter)
         for _, own, other in [("", prompt, head), *shared_kinds(params)]:
             parts = (backbone, own, other, adapter)
-            found += regularizer_misfits(params.get("regularizer"), parts)
+            found += addition_misfits("regularizer", params.get("regularizer"), *parts)
         if params.get("training_history") == "others" and not head.judges_candidates:
             found.append(("training_history", "others is for heads that judge a candidate"))
         if params.get("role") == "baseline":
@@ -454,21 +453,3 @@ class LanguageModel(BaseRecommender):
             kept = np.sort(rng.choice(len(queries), self.validation_queries, replace=False))
             queries, targets = queries.take(kept), targets.take(kept)
         return queries, targets
-
-
-def texts_or_refuse(train: Dataset, fields: Any, purpose: str) -> list[str]:
-    """Return the item texts.
-
-    Raises:
-        DataError: if the data set has none.
-    """
-    try:
-        texts = train.item_texts(fields)
-    except DataError as error:
-        raise DataError(f"{error}; prompt.fields=null takes all fields") from error
-    if not any(texts):
-        raise DataError(
-            f"{purpose} needs item texts, but {train.name} has none; give an item file with "
-            "titles, or use prompt=items with init=random"
-        )
-    return texts

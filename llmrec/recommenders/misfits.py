@@ -6,7 +6,7 @@ from typing import Any
 
 from llmrec.adapters.frozen import Frozen
 from llmrec.adapters.full import Full
-from llmrec.core.config import DistillationSpec, RegularizerSpec, build
+from llmrec.core.config import Spec, build
 from llmrec.core.errors import LlmrecError
 
 
@@ -113,27 +113,18 @@ def misfits(backbone: Any, prompt: Any, head: Any, adapter: Any) -> list[str]:
     ]
 
 
-def regularizer_misfits(
-    spec: RegularizerSpec | None, parts: tuple[Any, Any, Any, Any]
-) -> list[tuple[str, str]]:
-    """Return why a regulariser cannot work with backbone, prompt, head and adapter."""
+def addition_misfits(kind: str, spec: Spec | None, *parts: Any) -> list[tuple[str, str]]:
+    """Return why what the training adds cannot work with the parts of a language model.
+
+    Args:
+        kind: ``regularizer`` or ``distillation``.
+        spec: of the component, None for none.
+        parts: what its `misfit` takes.
+    """
     if spec is None:
         return []
     try:
-        what = build("regularizer", spec).misfit(*parts)
+        what = build(kind, spec).misfit(*parts)
     except LlmrecError:
         return []  # reported with its own place by the check of the nested spec
-    return [] if what is None else [("regularizer", what)]
-
-
-def distillation_misfits(
-    spec: DistillationSpec | None, prompt: Any, head: Any, adapter: Any
-) -> list[tuple[str, str]]:
-    """Return why a head cannot learn from a teacher."""
-    if spec is None:
-        return []
-    try:
-        what = build("distillation", spec).misfit(prompt, head, adapter)
-    except LlmrecError:
-        return []  # reported with its own place by the check of the nested spec
-    return [] if what is None else [("distillation", what)]
+    return [] if what is None else [(kind, what)]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 import tempfile
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -17,7 +17,7 @@ from llmrec.core.seeding import derive_seed
 from llmrec.heads.averages import Averages
 from llmrec.heads.identifiers import Codes
 from llmrec.prompts.identifiers import Vocabulary
-from llmrec.recommenders.assembly import Assembled, put_together, seeded
+from llmrec.recommenders.assembly import Assembled, Shared, put_together, seeded
 from llmrec.recommenders.tasks import all_assembled, widest
 from llmrec.training.batches import TextBatches
 from llmrec.training.statistics import blank
@@ -65,7 +65,7 @@ def load_assembled(owner: LanguageModel, folder: Path) -> Assembled:
     """Read what `save_assembled` wrote."""
     from transformers import PreTrainedTokenizerFast
 
-    prompt, head, backbone = owner._prompt, owner._head, owner._backbone
+    prompt, backbone = owner._prompt, owner._backbone
     header = read_json(folder / "catalogue.json")
     parts = {}
     if (folder / "parts.safetensors").is_file():
@@ -81,10 +81,6 @@ def load_assembled(owner: LanguageModel, folder: Path) -> Assembled:
     tokens = None
     if prompt.kind == "items":
         tokens = prompt.restored(_below(parts, "tokens."))
-    with seeded(0):  # drawn, then overwritten
-        width = backbone.width(model)
-        module = head.build(width, header["n_items"], tokens is not None, blank(header["shapes"]))
-    module.load_state_dict(_below(parts, "head."))
     tokenizer, codes = None, None
     if prompt.kind == "identifiers":
         with np.load(folder / "codes.npz", allow_pickle=False) as arrays:
@@ -93,27 +89,30 @@ def load_assembled(owner: LanguageModel, folder: Path) -> Assembled:
     if (folder / "tokenizer").is_dir():
         tokenizer = PreTrainedTokenizerFast.from_pretrained(folder / "tokenizer")
     catalogue = header["items"] or [{}] * header["n_items"]
-    assembled = put_together(owner, model, module, tokens, tokenizer, catalogue, codes)
-    assembled.shapes = header["shapes"]
-    if "averages.items" in parts:
-        assembled.averages = Averages.from_state(parts)
+    shared = Shared(model, tokens, tokenizer, catalogue, codes)
+    assembled = _restored(owner, parts, header["shapes"], shared)
     if saved.is_dir() and not owner._adapter.trains_base and owner._backbone.location is None:
         assembled.base = tempfile.TemporaryDirectory()
         shutil.copytree(saved, assembled.base.name, dirs_exist_ok=True)
-    device = "cuda" if torch.cuda.is_available() else "cpu"
-    assembled.net.to(device).eval()
     for label, view in owner._others.items():
-        own = _below(parts, f"others.{label}.")
-        shapes = read_json(folder / "tasks.json")[label]
-        with seeded(0):
-            module = view._head.build(width, header["n_items"], tokens is not None, blank(shapes))
-        module.load_state_dict(_below(own, "head."))
-        shared = (model, module, tokens, tokenizer, catalogue, codes)
-        view._model = put_together(view, *shared)  # type: ignore[arg-type]
-        view._model.shapes = shapes
-        if "averages.items" in own:
-            view._model.averages = Averages.from_state(own)
-        view._model.net.to(device).eval()
+        own, shapes = _below(parts, f"others.{label}."), read_json(folder / "tasks.json")[label]
+        view._model = _restored(view, own, shapes, shared)
+    return assembled
+
+
+def _restored(
+    owner: Any, parts: dict[str, torch.Tensor], shapes: dict[str, list[int]], shared: Shared
+) -> Assembled:
+    """Return the model of one task with what its head has learned."""
+    with seeded(0):  # drawn, then overwritten
+        width, tied = owner._backbone.width(shared.model), shared.tokens is not None
+        module = owner._head.build(width, len(shared.catalogue), tied, blank(shapes))
+    module.load_state_dict(_below(parts, "head."))
+    assembled = put_together(owner, module, shared)
+    assembled.shapes = shapes
+    if "averages.items" in parts:
+        assembled.averages = Averages.from_state(parts)
+    assembled.net.to("cuda" if torch.cuda.is_available() else "cpu").eval()
     return assembled
 
 

@@ -14,7 +14,7 @@ import torch
 from llmrec.core.config import build
 from llmrec.core.errors import ComponentError, RunError
 from llmrec.core.files import read_json
-from llmrec.core.protocols import FitContext
+from llmrec.core.protocols import FitContext, serve
 from llmrec.core.ranking import mask_items, top_k, zscore
 from llmrec.core.seeding import derive_seed
 from llmrec.core.types import UNKNOWN_USER, Dataset, Queries, Ragged
@@ -94,7 +94,7 @@ def find_teacher(
         seconds = time.perf_counter() - began
     kind = taught(owner._head)
     assert kind is not None
-    getattr(teacher, "answer_for", lambda _: None)(SERVES[kind])
+    serve(teacher, SERVES[kind])
     if SERVES[kind] not in teacher.tasks:
         raise ComponentError(
             f"the teacher serves {', '.join(sorted(teacher.tasks))}, but this student learns from "
@@ -114,7 +114,7 @@ def teach(
     owner: LanguageModel,
     assembled: Assembled,
     collate: Callable[[Sequence[int]], Batch],
-    examples: Examples,
+    examples: Callable[[], Examples],
     train: Dataset,
     valid: Dataset | None,
     context: FitContext,
@@ -125,11 +125,12 @@ def teach(
         owner: the student.
         assembled: of the student.
         collate: makes the student's batches.
-        examples: of prompts, for batches that do not know their own.
+        examples: makes those of prompts, for batches that do not know their own.
         train: the training side.
         valid: of validation, for a teacher that stops early.
         context: of the student's fit.
     """
+    made: Examples | None = None
     if isinstance(collate, WindowCollator):
         own = collate.examples
         if assembled.net.backbone.direction == "bidirectional":
@@ -139,10 +140,11 @@ def teach(
     elif isinstance(collate, PackedCollator):
         places = np.flatnonzero(collate.asked)
     else:
-        assert examples.targets is not None
-        places = np.unique(examples.targets)
+        made = examples()
+        assert made.targets is not None
+        places = np.unique(made.targets)
     teacher, facts = make_teacher(owner, assembled, train, valid, context, places)
-    return teacher, facts, PlacedCollator(collate, examples)
+    return teacher, facts, PlacedCollator(collate, made)
 
 
 def _firsts(train: Dataset) -> np.ndarray:

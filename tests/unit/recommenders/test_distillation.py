@@ -37,9 +37,10 @@ def parts(distillation: dict[str, Any], *args: str, **options: Any):
     owner = lm_cases.model(*args, parts=NO_DROPOUT, distillation=distillation, **options)
     owner._model = assemble(owner, train)
     _, collate = training_batches(owner, owner._model, train)
-    examples = judged_examples(owner, train)
     sides = (train, lm_cases.split().valid, NO_CONTEXT)
-    teacher, facts, placed = teach(owner, owner._model, collate, examples, *sides)
+    teacher, facts, placed = teach(
+        owner, owner._model, collate, lambda: judged_examples(owner, train), *sides
+    )
     net = training_net(owner, owner._model, teacher).train()
     return owner, net, placed(list(range(6))), facts
 

@@ -1,0 +1,40 @@
+"""The texts of items, and their embeddings, for whatever part of a language model reads them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from llmrec.backbones.embed import embed_texts
+from llmrec.core.config import BackboneSpec
+from llmrec.core.errors import DataError
+from llmrec.core.types import Dataset
+
+
+def texts_or_refuse(train: Dataset, fields: Any, purpose: str) -> list[str]:
+    """Return the item texts.
+
+    Raises:
+        DataError: if the data set has none.
+    """
+    try:
+        texts = train.item_texts(fields)
+    except DataError as error:
+        raise DataError(f"{error}; prompt.fields=null takes all fields") from error
+    if not any(texts):
+        raise DataError(
+            f"{purpose} needs item texts, but {train.name} has none; give an item file with "
+            "titles, or use prompt=items with init=random"
+        )
+    return texts
+
+
+def embedded_items(
+    train: Dataset, encoder: BackboneSpec, fields: Sequence[str] | None, purpose: str
+) -> np.ndarray:
+    """Return (n_items, H) embeddings; an encoder made here learns from training items' texts."""
+    texts = texts_or_refuse(train, fields, purpose)
+    seen = [texts[item] for item in np.flatnonzero(train.item_counts)]
+    return embed_texts(encoder, texts, training=seen)
