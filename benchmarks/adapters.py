@@ -5,8 +5,8 @@
 A step is forward, backward and AdamW on 8 prompts of 64 tokens, for a head over 1,000 items on the
 pooled state. For each architecture the adapters take turns, one step each, so that neighbours on
 the machine hit all of them. Weights are those of the backbone without its token embeddings, which
-no adapter makes smaller; memory is what a process of
-its own grew while it loaded the model and took two steps of batches of 32.
+no adapter makes smaller; memory is what a process of its own grew at most while it loaded the model
+and took two such steps.
 """
 
 from __future__ import annotations
@@ -41,6 +41,8 @@ ADAPTERS: dict[str, dict[str, Any]] = {
     "ia3": {"name": "ia3"},
     "prefix": {"name": "prefix", "n_tokens": 20},
     "prompt_tuning": {"name": "prompt_tuning", "n_tokens": 20},
+    "int8": {"name": "int8"},
+    "nf4": {"name": "nf4"},
     "int8+lora": {"name": "chain", "steps": {"quantize": {"name": "int8"}, "lora": LORA}},
     "nf4+lora": {"name": "chain", "steps": {"quantize": {"name": "nf4"}, "lora": LORA}},
 }
@@ -125,7 +127,7 @@ def cell(name: str, adapter: str, layers: int, width: int) -> float:
         save(backbone, holder)
         stepper(backbone, adapted(backbone, adapter, Path(holder)), 1)()  # imports, plans
         with PeakMemory() as peak:
-            step = stepper(backbone, adapted(backbone, adapter, Path(holder)), 4 * BATCH)
+            step = stepper(backbone, adapted(backbone, adapter, Path(holder)), BATCH)
             step()
             step()
     return peak.bytes / 1e6
