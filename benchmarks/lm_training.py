@@ -31,7 +31,8 @@ from llmrec.core.memory import tune_allocator
 from llmrec.core.protocols import NO_CONTEXT
 from llmrec.core.types import Dataset, Interactions, make_queries
 from llmrec.recommenders import assembly
-from llmrec.recommenders.assembly import assemble, training_batches
+from llmrec.recommenders.assembly import assemble
+from llmrec.recommenders.fitting import training_batches
 from llmrec.training.trainer import BucketSampler, TrainingOptions, train
 
 WORDS = ("red", "old", "night", "river", "fox", "owl", "train", "golden", "silent", "blue", "last")

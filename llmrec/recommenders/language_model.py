@@ -365,14 +365,16 @@ class LanguageModel(BaseRecommender):
         """Import what a fit needs, so that the first fit of a process is not charged for it."""
         require("torch", "lm", "a language model")
         require("transformers", "lm", "a language model")
-        importlib.import_module("llmrec.recommenders.assembly")
+        for module in ("assembly", "fitting"):
+            importlib.import_module(f"llmrec.recommenders.{module}")
 
     def fit(
         self, train: Dataset, valid: Dataset | None = None, context: FitContext = NO_CONTEXT
     ) -> Self:
         self.warm_up()
         tune_allocator()
-        from llmrec.recommenders.assembly import assemble, fit_assembled
+        from llmrec.recommenders.assembly import assemble
+        from llmrec.recommenders.fitting import fit_assembled
 
         self.refuse_gpu()
         self._model = assemble(self, train)

@@ -11,7 +11,7 @@ import torch
 
 from llmrec.core.config import build, check
 from llmrec.core.errors import ComponentError, DataError
-from llmrec.recommenders.assembly import example_targets
+from llmrec.recommenders.fitting import example_targets
 from llmrec.recommenders.identifiers import first_token
 from llmrec.training.examples import positions
 from llmrec.training.statistics import statistics

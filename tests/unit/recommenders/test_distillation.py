@@ -16,13 +16,9 @@ from llmrec.core.errors import RunError
 from llmrec.core.files import write_json
 from llmrec.core.protocols import NO_CONTEXT
 from llmrec.core.types import Queries
-from llmrec.recommenders.assembly import (
-    assemble,
-    judged_examples,
-    training_batches,
-    training_net,
-)
+from llmrec.recommenders.assembly import assemble
 from llmrec.recommenders.base import load_recommender
+from llmrec.recommenders.fitting import judged_examples, training_batches, training_net
 from llmrec.recommenders.teachers import before, teach
 
 NO_DROPOUT = {"backbone": {"dropout": 0.0, "attention_dropout": 0.0}}

@@ -15,8 +15,9 @@ from llmrec.core.errors import ComponentError, ConfigError
 from llmrec.core.types import Queries
 from llmrec.prompts.text import Text
 from llmrec.recommenders import listwise
-from llmrec.recommenders.assembly import assemble, training_batches
+from llmrec.recommenders.assembly import assemble
 from llmrec.recommenders.base import load_recommender
+from llmrec.recommenders.fitting import training_batches
 from llmrec.recommenders.identifiers import answer_tokens
 from llmrec.recommenders.scoring import score
 from llmrec.testing import RecommenderConformance

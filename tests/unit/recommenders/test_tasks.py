@@ -12,8 +12,9 @@ import torch
 
 from llmrec.core.config import build, check
 from llmrec.core.types import Dataset, Interactions
-from llmrec.recommenders.assembly import assemble, training_batches, training_net
+from llmrec.recommenders.assembly import assemble
 from llmrec.recommenders.base import load_recommender
+from llmrec.recommenders.fitting import training_batches, training_net
 from llmrec.recommenders.tasks import JointCollator, joint_batches
 
 RATED = {**lm_cases.PROMPTS["items"], "use_ratings": True}

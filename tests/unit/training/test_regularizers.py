@@ -13,7 +13,8 @@ from torch.nn import functional as F
 
 from llmrec.core.config import build, check
 from llmrec.heads.predictions import Prediction, disagreement
-from llmrec.recommenders.assembly import assemble, training_batches, training_net
+from llmrec.recommenders.assembly import assemble
+from llmrec.recommenders.fitting import training_batches, training_net
 from llmrec.training.adversarial import moving
 from llmrec.training.training_net import TrainingNet
 

@@ -16,8 +16,10 @@ from llmrec.core.config import build
 from llmrec.core.errors import ConfigError, RunError
 from llmrec.core.protocols import FitContext
 from llmrec.heads.next_item import NextItem
-from llmrec.recommenders.assembly import assemble, training_batches, validated
+from llmrec.recommenders.assembly import assemble
 from llmrec.recommenders.base import load_recommender
+from llmrec.recommenders.fitting import training_batches
+from llmrec.recommenders.validation import validated
 from llmrec.training import trainer as training
 from llmrec.training.trainer import TrainingOptions, check_trainer_arguments
 
@@ -239,7 +241,7 @@ def test_each_epoch_has_its_own_order(monkeypatch: pytest.MonkeyPatch) -> None:
 
         return whole(net, lengths, noted, *rest)
 
-    monkeypatch.setattr("llmrec.recommenders.assembly.train", watched)
+    monkeypatch.setattr("llmrec.recommenders.fitting.train", watched)
     fitted(epochs=2)
     assert sorted(sum(seen[:3], ())) == sorted(sum(seen[3:], ())) == list(range(12))
     assert seen[:3] != seen[3:]
