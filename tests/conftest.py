@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import logging
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -27,3 +29,17 @@ def ml100k() -> Dataset:
     if cached_files("ml-100k", ORIGINS) is None:
         pytest.skip("MovieLens-100K is not cached: llmrec data ml-100k fetches it")
     return MovieLens100K().load()
+
+
+@pytest.fixture
+def transformers_says() -> Iterator[list[str]]:
+    """What transformers logs during a test, also what it logs once per process."""
+    from transformers.utils import logging as transformers_logging
+
+    said: list[str] = []
+    handler = logging.Handler(logging.WARNING)
+    handler.emit = lambda record: said.append(record.getMessage())  # type: ignore[method-assign]
+    transformers_logging.warning_once.cache_clear()
+    transformers_logging.add_handler(handler)
+    yield said
+    transformers_logging.remove_handler(handler)

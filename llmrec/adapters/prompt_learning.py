@@ -14,10 +14,10 @@ from llmrec.adapters.virtual import (
     prepend_embeddings,
     prepend_past,
     stack_with_past,
-    takes_past,
 )
 from llmrec.core.errors import ComponentError
 from llmrec.core.extras import require
+from llmrec.core.past import past_name, takes_past
 
 # Encoders of transformers whose attention takes no keys and values from elsewhere.
 WITHOUT_PAST = ("distilbert", "modernbert")
@@ -200,6 +200,7 @@ def _keys_and_values(module: Any, stack: Any, n: int) -> Any:
     training = stack.training
     whole = EncoderDecoderCache(cache, DynamicCache(config=stack.config))
     with torch.no_grad():
-        stack.eval()(inputs_embeds=given, past_key_values=whole if is_seq2seq(module) else cache)
+        past = {past_name(stack): whole if is_seq2seq(module) else cache}
+        stack.eval()(inputs_embeds=given, **past)
     stack.train(training)
     return torch.stack([torch.stack([layer.keys[0], layer.values[0]]) for layer in cache.layers])

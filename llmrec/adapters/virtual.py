@@ -16,6 +16,7 @@ from functools import partial
 from typing import Any
 
 from llmrec.core.errors import ComponentError
+from llmrec.core.past import NAMES, past_in, past_name
 
 
 def is_seq2seq(module: Any) -> bool:
@@ -31,11 +32,6 @@ def is_bidirectional(stack: Any) -> bool:
 def stack_with_past(module: Any) -> Any:
     """Return the stack of blocks whose attention a prefix joins."""
     return module.get_decoder() if is_seq2seq(module) else module.base_model
-
-
-def takes_past(module: Any) -> bool:
-    """Return whether a stack of blocks takes the keys and values of earlier tokens."""
-    return "past_key_values" in inspect.signature(module.forward).parameters
 
 
 def prepend_embeddings(module: Any, prompts: Callable[[], Any]) -> None:
@@ -128,7 +124,7 @@ def _past_in_front(
     values = past()
     n = values.shape[3]
     if _cached(call) == 0:
-        cache = call.get("past_key_values")
+        cache = past_in(call)
         if cache is None:
             cache = DynamicCache(config=stack.config)
             if call.get("encoder_hidden_states") is not None:
@@ -136,7 +132,7 @@ def _past_in_front(
         own = cache.self_attention_cache if isinstance(cache, EncoderDecoderCache) else cache
         for layer, (keys, vectors) in enumerate(values):
             own.update(*(t.expand(len(given), -1, -1, -1) for t in (keys, vectors)), layer)
-        call["past_key_values"] = cache
+        call[past_name(stack)] = cache
         if bidirectional:
             _square_mask(call, given, n)
     _widen_mask(call, "attention_mask", n)
@@ -158,7 +154,7 @@ def _square_mask(call: dict[str, Any], given: Any, n: int) -> None:
 
 
 def _cached(call: dict[str, Any]) -> int:
-    cache = call.get("past_key_values")
+    cache = past_in(call)
     return 0 if cache is None else int(cache.get_seq_length())
 
 
@@ -224,7 +220,7 @@ def _without_unwanted_cache(_: Any, args: Any, call: dict[str, Any], output: Any
 
     T5's decoder gives back any cache, and beams without one would read it at the next step.
     """
-    if call.get("use_cache") is False and output.get("past_key_values") is not None:
-        kept = {name: value for name, value in output.items() if name != "past_key_values"}
+    if call.get("use_cache") is False and past_in(output) is not None:
+        kept = {name: value for name, value in output.items() if name not in NAMES}
         return type(output)(**kept)
     return output

@@ -9,6 +9,7 @@ import torch
 from torch.nn import functional
 
 from llmrec.backbones.base import inner, last_states, memory_of
+from llmrec.core.past import past_name
 
 
 class _Tree:
@@ -54,7 +55,7 @@ class CausalWriter:
         self.lengths = mask.sum(1, keepdim=True)
         # One that keeps everything: a cache by the config would drop what is outside a window,
         # counted in tokens of all beams.
-        self.cache = DynamicCache()
+        self.past = {past_name(self.model.base_model): DynamicCache()}
         self.layer_types = set(getattr(self.model.config, "layer_types", None) or ())
         self.window = getattr(self.model.config, "sliding_window", None)
         place = torch.arange(mask.shape[1], device=mask.device)
@@ -63,7 +64,7 @@ class CausalWriter:
         # transformers warns of padding among ids without a mask.
         states = self.model.base_model(
             inputs_embeds=self.model.get_input_embeddings()(ids),
-            past_key_values=self.cache,
+            **self.past,
             use_cache=True,
         ).last_hidden_state
         self.first = last_states(states, mask).unsqueeze(1)
@@ -86,7 +87,7 @@ class CausalWriter:
             input_ids=tokens,
             attention_mask=self._biases(visible, positions),
             position_ids=positions,
-            past_key_values=self.cache,
+            **self.past,
             use_cache=True,
         ).last_hidden_state
         return self._logits(states)

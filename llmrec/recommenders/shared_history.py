@@ -10,6 +10,8 @@ import torch
 from transformers.cache_utils import DynamicLayer
 
 from llmrec.backbones.base import inner, virtual_tokens
+from llmrec.core.errors import ComponentError
+from llmrec.core.past import past_in, past_name
 from llmrec.training.net import Net
 
 # Reading a history apart takes two calls of the model; below this it does not pay.
@@ -50,7 +52,7 @@ def _proven(net: Net) -> bool:
         if not all(type(layer) is DynamicLayer for layer in history.cache.layers):
             return False
         states = history.after(lengths, "last", **{key: embedded[:, head:]})
-    except (AttributeError, TypeError, ValueError, RuntimeError):
+    except (AttributeError, TypeError, ValueError, RuntimeError, ComponentError):
         return False  # a decoder without such a cache, or with other masks
     whole = []
     for length in lengths:
@@ -77,7 +79,7 @@ class SharedHistory:
         self.net = net
         self.model = inner(net.model).base_model
         output = self.model(**inputs, use_cache=True)
-        self.cache = output.past_key_values
+        self.cache = past_in(output)
         self.states: torch.Tensor = output.last_hidden_state[0]
 
     def after(self, lengths: list[int], pooling: str, **inputs: torch.Tensor) -> torch.Tensor:
@@ -103,7 +105,7 @@ class SharedHistory:
         blocked.masked_fill_(~seen, torch.finfo(blocked.dtype).min)
         output = self.model(
             **inputs,
-            past_key_values=self.cache,
+            **{past_name(self.model): self.cache},
             attention_mask=blocked[None, None],
             position_ids=(n_read + place - (ends - sizes)[owner])[None],
             use_cache=True,

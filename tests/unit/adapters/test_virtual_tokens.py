@@ -10,6 +10,7 @@ import peft
 import pytest
 import torch
 
+from llmrec.backbones.base import inner
 from llmrec.backbones.writers import WRITERS
 from llmrec.core.config import build, check
 from llmrec.core.errors import ComponentError
@@ -167,6 +168,22 @@ def test_a_prefix_needs_a_model_that_takes_past_keys() -> None:
     config = DistilBertConfig(vocab_size=10, dim=16, n_heads=2, n_layers=1, hidden_dim=16)
     with pytest.raises(ComponentError, match="takes past keys and values"):
         build("adapter", lm_cases.ADAPTERS["prefix"]).wrap(DistilBertModel(config), "bert")
+
+
+@pytest.mark.filterwarnings("error:.*(past_key_values|cache)")
+@torch.inference_mode()
+@pytest.mark.parametrize("name", lm_cases.BACKBONES)
+def test_no_outdated_name_is_used(name: str, tmp_path: Path, transformers_says: list[str]) -> None:
+    needs = "generate" if name != "bert" else "token_logits"
+    part, _, wrapped, ids, mask = parts(name, needs, "prefix", tmp_path)
+    part.encode(wrapped, mask, ids=ids)
+    if needs == "generate":
+        writer = WRITERS[part.direction](part, wrapped, ids, mask)
+        writer.start()
+        writer.step(ids[:, :1], torch.zeros(2, 1, dtype=torch.long))
+        inner(wrapped).generate(input_ids=ids, attention_mask=mask.long(), max_new_tokens=2)
+        inner(wrapped)(input_ids=ids, labels=ids, use_cache=False)
+    assert not [said for said in transformers_says if "past_key_values" in said]
 
 
 @pytest.mark.parametrize("adapter", BOTH)

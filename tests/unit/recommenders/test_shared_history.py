@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import wraps
 from typing import Any
 
 import lm_cases
@@ -149,6 +150,15 @@ def test_item_tokens_share_a_history_too(head: str, use_ratings: bool) -> None:
     assert np.isfinite(model.score(strangers)).all()
 
 
+@pytest.mark.filterwarnings("error:.*past_key_values")
+@pytest.mark.parametrize(("head", "prompt"), [("yes_no", "text"), ("rating", "items")])
+def test_no_outdated_name_is_used(head: str, prompt: str, transformers_says: list[str]) -> None:
+    model = lm_cases.model("gpt2", "full", head, prompt).fit(lm_cases.split().train)
+    model.score(lm_cases.queries())
+    assert model._model.net.proven_to_share
+    assert not [said for said in transformers_says if "past_key_values" in said]
+
+
 def test_models_that_read_in_both_directions_share_only_the_tokens() -> None:
     queries = lm_cases.queries().take(slice(0, 3))
     for name in ("bert", "t5"):
@@ -190,6 +200,7 @@ def test_a_decoder_that_places_tokens_in_its_own_way_is_found_out(
     net.proven_to_share = None
     whole = type(net.model).forward
 
+    @wraps(whole)
     def stubborn(self, *args, position_ids=None, **kwargs):
         return whole(self, *args, **kwargs)
 
