@@ -151,9 +151,8 @@ def test_item_tokens_share_a_history_too(head: str, use_ratings: bool) -> None:
 
 
 @pytest.mark.filterwarnings("error:.*past_key_values")
-@pytest.mark.parametrize(("head", "prompt"), [("yes_no", "text"), ("rating", "items")])
-def test_no_outdated_name_is_used(head: str, prompt: str, transformers_says: list[str]) -> None:
-    model = lm_cases.model("gpt2", "full", head, prompt).fit(lm_cases.split().train)
+def test_no_outdated_name_is_used(transformers_says: list[str]) -> None:
+    model = fitted("yes_no")
     model.score(lm_cases.queries())
     assert model._model.net.proven_to_share
     assert not [said for said in transformers_says if "past_key_values" in said]
