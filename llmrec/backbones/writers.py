@@ -13,29 +13,43 @@ from llmrec.core.past import past_name
 
 
 class _Tree:
-    """Who may see what of the tokens written so far.
+    """Who may see what: the tokens of a row are nodes of one tree, below what is read first.
 
     Args:
-        n_rows: prompts.
-        device: of the model.
+        first: (B, P) bool, which of the first tokens are real; all beams see those.
     """
 
-    def __init__(self, n_rows: int, device: torch.device) -> None:
-        self.seen = torch.ones(n_rows, 1, 0, dtype=torch.bool, device=device)
+    def __init__(self, first: torch.Tensor) -> None:
+        self.seen = first.unsqueeze(1)  # (B, n, S) which of all tokens each beam sees
+        places = torch.arange(first.shape[1], device=first.device)
+        self.places = places.expand(len(first), -1)  # (B, S) of all tokens
+        self.next = first.sum(1, keepdim=True)  # (B, 1) place of the next token
 
-    def grow(self, parents: torch.Tensor) -> torch.Tensor:
-        """Add one token to each beam; return (B, n, S): which of all S tokens it sees."""
-        n = parents.shape[1]
-        places = parents.unsqueeze(-1).expand(-1, -1, self.seen.shape[2])
-        own = torch.eye(n, dtype=torch.bool, device=parents.device).expand(len(parents), n, n)
-        self.seen = torch.cat([self.seen.gather(1, places), own], 2)
-        return self.seen
+    def grow(self, parents: torch.Tensor, own: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Add tokens; return (B, T, S) what each sees, and (B, T) their places.
+
+        Args:
+            parents: (B, T) beams that they go on from.
+            own: (B, T, T) bool: which of these tokens come before each, itself included.
+        """
+        before = self.seen.gather(1, parents.unsqueeze(-1).expand(-1, -1, self.seen.shape[2]))
+        self.seen = torch.cat([before, own], 2)
+        places = self.next + own.sum(2) - 1
+        self.places = torch.cat([self.places, places], 1)
+        self.next = self.next + 1
+        return self.seen, places
+
+
+def _apart(tokens: torch.Tensor) -> torch.Tensor:
+    """Return (B, n, n): each of the (B, n) tokens sees itself alone."""
+    n = tokens.shape[1]
+    return torch.eye(n, dtype=torch.bool, device=tokens.device).expand(len(tokens), n, n)
 
 
 class CausalWriter:
     """A left-to-right decoder that has read its prompts.
 
-    The beams of a row are nodes of one tree: each step adds one query per beam to the row, which
+    What the beams of a row write are nodes of one tree: each new token is a query of the row, which
     sees the prompt and its own ancestors. No cache is re-ordered; a mask says who descends from
     whom. Layers with a sliding window (Mistral, Gemma) see only what is less far back than that.
 
@@ -51,15 +65,12 @@ class CausalWriter:
 
         self.backbone = backbone
         self.model = inner(model)
-        self.mask = mask
-        self.lengths = mask.sum(1, keepdim=True)
+        self.vocabulary_size: int = self.model.config.vocab_size
         # One that keeps everything: a cache by the config would drop what is outside a window,
         # counted in tokens of all beams.
         self.past = {past_name(self.model.base_model): DynamicCache()}
         self.layer_types = set(getattr(self.model.config, "layer_types", None) or ())
         self.window = getattr(self.model.config, "sliding_window", None)
-        place = torch.arange(mask.shape[1], device=mask.device)
-        self.places = place.unsqueeze(0).expand(len(mask), -1)  # of all keys, (B, P + S)
         # Right-padded prompts never see their padding; the steps mask it. Embeddings, because
         # transformers warns of padding among ids without a mask.
         states = self.model.base_model(
@@ -68,35 +79,38 @@ class CausalWriter:
             use_cache=True,
         ).last_hidden_state
         self.first = last_states(states, mask).unsqueeze(1)
-        self.tree = _Tree(len(ids), ids.device)
-        self.written = 0
+        self.tree = _Tree(mask)
 
     def start(self) -> torch.Tensor:
-        """Return (B, 1, V) logits of the first token to write."""
-        return self._logits(self.first)
+        """Return (B, 1, H) states that the first token to write is predicted from."""
+        return self.first
 
     def step(self, tokens: torch.Tensor, parents: torch.Tensor) -> torch.Tensor:
-        """Return (B, n, V) logits after the (B, n) tokens."""
-        seen = self.tree.grow(parents)
-        prompt = self.mask.unsqueeze(1).expand(-1, tokens.shape[1], -1)
-        visible = torch.cat([prompt, seen], 2)
-        positions = (self.lengths + self.written).expand(-1, tokens.shape[1])
-        self.places = torch.cat([self.places, positions], 1)
-        self.written += 1
-        states = self.model.base_model(
+        """Return (B, n, H) states after the (B, n) tokens."""
+        return self.read(tokens, parents, _apart(tokens))
+
+    def read(self, tokens: torch.Tensor, parents: torch.Tensor, own: torch.Tensor) -> torch.Tensor:
+        """Return (B, T, H) states after the (B, T) tokens, which see each other as `own` says."""
+        visible, positions = self.tree.grow(parents, own)
+        states: torch.Tensor = self.model.base_model(
             input_ids=tokens,
             attention_mask=self._biases(visible, positions),
             position_ids=positions,
             **self.past,
             use_cache=True,
         ).last_hidden_state
-        return self._logits(states)
+        return states
+
+    def logits(self, states: torch.Tensor) -> torch.Tensor:
+        """Return (…, V) logits of the (…, H) states."""
+        logits: torch.Tensor = self.backbone.logits(self.model, states)
+        return logits
 
     def _biases(self, visible: torch.Tensor, positions: torch.Tensor) -> Any:
-        """Return what is added to attention weights, (B, 1, n, P + S), by kind of layer."""
+        """Return what is added to attention weights, (B, 1, T, S), by kind of layer."""
         near = visible
         if self.window is not None:
-            near = visible & (positions.unsqueeze(2) - self.places.unsqueeze(1) < self.window)
+            near = visible & (positions.unsqueeze(2) - self.tree.places.unsqueeze(1) < self.window)
         if {"full_attention", "sliding_attention"} <= self.layer_types:
             return {"full_attention": self._bias(visible), "sliding_attention": self._bias(near)}
         # Without layer types the window, where there is one, is that of every layer.
@@ -107,17 +121,13 @@ class CausalWriter:
         bias = torch.zeros(visible.shape, dtype=self.first.dtype, device=visible.device)
         return bias.masked_fill_(~visible, torch.finfo(bias.dtype).min).unsqueeze(1)
 
-    def _logits(self, states: torch.Tensor) -> torch.Tensor:
-        logits: torch.Tensor = self.backbone.logits(self.model, states)
-        return logits
-
 
 class Seq2SeqWriter:
     """A T5 decoder (T5, mT5, UMT5) over prompts that its encoder has read.
 
     The decoder's own forward pass needs a row for each beam, and with it a copy of what the encoder
     read; so its layers are called here, and what they compute is the same: the beams of a row share
-    the encoder's keys and values, only the few tokens written so far are kept for each.
+    the encoder's keys and values, and what they write are nodes of one tree, as in `CausalWriter`.
 
     Args:
         backbone: of direction ``seq2seq``.
@@ -137,92 +147,97 @@ class Seq2SeqWriter:
     ) -> None:
         self.backbone = backbone
         self.model = inner(model)
+        self.vocabulary_size: int = self.model.config.vocab_size
         self.decoder = self.model.decoder
-        start = self.model.config.decoder_start_token_id
-        self.first = torch.full((len(ids), 1), start, device=ids.device)
-        if written is not None:
-            self.first = torch.cat([self.first, written], 1)
         memory, mask = memory_of(backbone.encode(model, mask, ids=ids))
         cross = [block.layer[1].EncDecAttention for block in self.decoder.block]
         self.memory = [(_split(a, a.k(memory)), _split(a, a.v(memory))) for a in cross]
         bias = torch.zeros(len(mask), 1, 1, mask.shape[1], dtype=memory.dtype, device=mask.device)
         self.memory_bias = bias.masked_fill_(~mask[:, None, None], torch.finfo(bias.dtype).min)
-        self.cache: list[tuple[torch.Tensor, torch.Tensor]] = []  # (B × n, heads, S, D)
-        self.n_before, self.n_written = 1, 0
+        self.cache: list[tuple[torch.Tensor, torch.Tensor]] = []  # (B, heads, S, D)
+        n_before = 0
         if hasattr(self.decoder, "learned_past"):  # a prefix stands before what is written
             past = self.decoder.learned_past()
-            self.n_written = past.shape[3]
+            n_before = past.shape[3]
             self.cache = [tuple(t.expand(len(ids), -1, -1, -1) for t in layer) for layer in past]
+        start = self.model.config.decoder_start_token_id
+        first = torch.full((len(ids), 1), start, device=ids.device)
+        if written is not None:
+            first = torch.cat([first, written], 1)
+        length = first.shape[1]
+        own = torch.ones(length, length, dtype=torch.bool, device=ids.device).tril()
+        self.tree = _Tree(own.new_ones(len(ids), n_before))
+        states = self.read(first, torch.zeros_like(first), own.expand(len(ids), -1, -1))
+        self.first = states[:, -1:]
+        self.tree = _Tree(own.new_ones(len(ids), n_before + length))
 
     def start(self) -> torch.Tensor:
-        """Return (B, 1, V) logits of the first token to write."""
-        return self._logits(self._read(self.first.unsqueeze(1), None)[:, :, -1])
+        """Return (B, 1, H) states that the first token to write is predicted from."""
+        return self.first
 
     def step(self, tokens: torch.Tensor, parents: torch.Tensor) -> torch.Tensor:
-        """Return (B, n, V) logits after the (B, n) tokens."""
-        starts = torch.arange(len(tokens), device=parents.device).unsqueeze(1) * self.n_before
-        self.n_before = tokens.shape[1]
-        states = self._read(tokens.unsqueeze(2), (starts + parents).flatten())
-        return self._logits(states[:, :, 0])
+        """Return (B, n, H) states after the (B, n) tokens."""
+        return self.read(tokens, parents, _apart(tokens))
 
-    def _read(self, tokens: torch.Tensor, origin: torch.Tensor | None) -> torch.Tensor:
-        """Return (B, n, S, H) states of (B, n, S) tokens, S new ones of each beam."""
-        rows, n, new = tokens.shape
-        self.n_written += new
-        states = self.decoder.embed_tokens(tokens).flatten(1, 2)
+    def read(self, tokens: torch.Tensor, parents: torch.Tensor, own: torch.Tensor) -> torch.Tensor:
+        """Return (B, T, H) states after the (B, T) tokens, which see each other as `own` says."""
+        visible, places = self.tree.grow(parents, own)
+        apart = (places.unsqueeze(2) - self.tree.places.unsqueeze(1)).clamp(min=0)
+        states = self.decoder.embed_tokens(tokens)
+        bias = torch.empty(0)
         for number, block in enumerate(self.decoder.block):
-            beams = states.view(rows * n, new, -1)
-            states = states + self._own_attention(number, block.layer[0], beams, origin).view_as(
-                states
-            )
-            layer = block.layer[1]
-            attention = layer.EncDecAttention
+            layer, attention = block.layer[0], block.layer[0].SelfAttention
+            if attention.has_relative_attention_bias:  # in T5 the first layer's serves all
+                bias = _distances(attention, apart, visible, states.dtype)
+            normed = layer.layer_norm(states)
+            keys, values = self._kept(number, attention, normed)
+            mixed = _attend(_split(attention, attention.q(normed)), keys, values, bias)
+            states = states + attention.o(mixed)
+            layer, attention = block.layer[1], block.layer[1].EncDecAttention
             query = _split(attention, attention.q(layer.layer_norm(states)))
             mixed = _attend(query, *self.memory[number], self.memory_bias)
             states = states + attention.o(mixed)
             states = block.layer[-1](states)
-        states = self.decoder.final_layer_norm(states)
-        return states.view(rows, n, new, -1)
+        final: torch.Tensor = self.decoder.final_layer_norm(states)
+        return final
 
-    def _logits(self, states: torch.Tensor) -> torch.Tensor:
+    def logits(self, states: torch.Tensor) -> torch.Tensor:
+        """Return (…, V) logits of the (…, H) states."""
         logits: torch.Tensor = self.backbone.logits(self.model, states)
         return logits
 
-    def _own_attention(
-        self,
-        number: int,
-        layer: Any,
-        states: torch.Tensor,
-        origin: torch.Tensor | None,
-    ) -> torch.Tensor:
-        attention = layer.SelfAttention
-        normed = layer.layer_norm(states)
-        query, keys, values = (
-            _split(attention, project(normed))
-            for project in (attention.q, attention.k, attention.v)
-        )
-        if number < len(self.cache):
-            before = self.cache[number]
-            if origin is not None:
-                before = before[0][origin], before[1][origin]
-            keys, values = torch.cat([before[0], keys], 2), torch.cat([before[1], values], 2)
-            self.cache[number] = keys, values
+    def _kept(
+        self, number: int, attention: Any, states: torch.Tensor
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return keys and values of a layer, (B, heads, S, D), those of new states at the end."""
+        new = _split(attention, attention.k(states)), _split(attention, attention.v(states))
+        if number == len(self.cache):
+            self.cache.append(new)
         else:
-            self.cache.append((keys, values))
-        bias = self._distances(number, states.shape[1], states.dtype)
-        output: torch.Tensor = attention.o(_attend(query, keys, values, bias))
-        return output
+            before = self.cache[number]
+            self.cache[number] = (
+                torch.cat([before[0], new[0]], 2),
+                torch.cat([before[1], new[1]], 2),
+            )
+        return self.cache[number]
 
-    def _distances(self, number: int, new: int, dtype: torch.dtype) -> torch.Tensor:
-        """Return the (1, heads, new, S) bias of a layer by how far back the written tokens are."""
-        attention = self.decoder.block[number].layer[0].SelfAttention
-        if not attention.has_relative_attention_bias:  # in T5 the first layer's serves all
-            attention = self.decoder.block[0].layer[0].SelfAttention
-        before = self.n_written - new
-        bias: torch.Tensor = attention.compute_bias(new, self.n_written, past_seen_tokens=before)
-        place = torch.arange(self.n_written, device=bias.device)
-        later = place[None, :] > place[before:, None]
-        return bias.to(dtype).masked_fill(later, torch.finfo(dtype).min)
+
+def _distances(
+    attention: Any, apart: torch.Tensor, visible: torch.Tensor, dtype: torch.dtype
+) -> torch.Tensor:
+    """Return the (B, heads, T, S) bias by how far back each token is; the lowest of unseen ones.
+
+    Args:
+        attention: a layer with a bias.
+        apart: (B, T, S) how far back.
+        visible: (B, T, S) bool.
+        dtype: of the bias.
+    """
+    length = int(apart.max()) + 1
+    # That of the last of so many tokens, from the nearest on.
+    table = attention.compute_bias(1, length, past_seen_tokens=length - 1)[0, :, 0].flip(1)
+    bias = table.to(dtype)[:, apart].transpose(0, 1)
+    return bias.masked_fill(~visible.unsqueeze(1), torch.finfo(dtype).min)
 
 
 def _split(attention: Any, projected: torch.Tensor) -> torch.Tensor:

@@ -8,21 +8,47 @@ import torch
 
 from llmrec.heads.trie import IdentifierTrie
 
+# Logits that are in memory at once, as numbers.
+LOGITS_AT_ONCE = 2**22
+# All that is below the beams is read at once if these are so many times the tokens, at most, that
+# would be read step by step, and so many tokens of all rows.
+READ_AHEAD, READ_AT_ONCE = 2, 2**15
+
 
 class Writer(Protocol):
-    """A model in the middle of writing: B rows, several beams each."""
+    """A model in the middle of writing: B rows, several beams each.
+
+    Attributes:
+        vocabulary_size: logits of each state.
+    """
+
+    vocabulary_size: int
 
     def start(self) -> torch.Tensor:
-        """Return (B, 1, V) logits of the first token to write."""
+        """Return (B, 1, H) states that the first token to write is predicted from."""
         ...
 
     def step(self, tokens: torch.Tensor, parents: torch.Tensor) -> torch.Tensor:
-        """Return (B, n, V) logits after the (B, n) tokens, each added to the beam of its parent.
+        """Return (B, n, H) states after the (B, n) tokens, each added to the beam of its parent.
 
         Args:
             tokens: token ids.
             parents: (B, n) numbers of beams of the last step (0 after `start`).
         """
+        ...
+
+    def read(self, tokens: torch.Tensor, parents: torch.Tensor, own: torch.Tensor) -> torch.Tensor:
+        """Return (B, T, H) states after T tokens side by side; nothing can be read after this.
+
+        Args:
+            tokens: (B, T) token ids.
+            parents: (B, T) numbers of the beams of the last step that they go on from.
+            own: (B, T, T) bool: which of these tokens come before each, itself included.
+        """
+        ...
+
+    def logits(self, states: torch.Tensor) -> torch.Tensor:
+        """Return (…, V) logits of the (…, H) states."""
         ...
 
 
@@ -40,6 +66,11 @@ class TrieArrays:
         self.starts = torch.from_numpy(trie.starts).to(device)
         self.tokens = torch.from_numpy(trie.tokens).to(device)
         self.leaf = torch.from_numpy(trie.leaf).to(device)
+        self.below = torch.from_numpy(trie.below).to(device)
+        self.height = torch.from_numpy(trie.height).to(device)
+        self.order = torch.from_numpy(trie.order).to(device)
+        self.place = torch.from_numpy(trie.place).to(device)
+        self.nowhere = len(trie.leaf) - 1  # the last node of the last level is a leaf
 
     def follow(self, nodes: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
         """Return what may follow: tokens, the nodes they lead to, and which places are real.
@@ -59,6 +90,53 @@ class TrieArrays:
         return self.tokens[edges], edges + 1, real
 
 
+class _Ahead:
+    """All that can still be written, read by the model in one pass.
+
+    What is below the beams is a forest of few tokens as soon as their beginnings tell the titles
+    apart. It lies side by side in the row, depth first, each token seeing those above it.
+
+    Args:
+        writer: the model, at its last step.
+        trie: of the identifiers.
+        nodes: (B, n) node of each beam, whose token the model has not read yet; leaves count for
+            nothing.
+        parents: (B, n) numbers of the beams of the last step that these go on from.
+    """
+
+    def __init__(
+        self, writer: Writer, trie: TrieArrays, nodes: torch.Tensor, parents: torch.Tensor
+    ) -> None:
+        self.trie = trie
+        ends = trie.below[nodes].cumsum(1)
+        totals = ends[:, -1:]
+        slots = torch.arange(int(totals.max()), device=nodes.device).repeat(len(nodes), 1)
+        real = slots < totals
+        # The beam that each token is below, and from a token's slot to its place in the order.
+        beam = torch.searchsorted(ends, slots, right=True).clamp(max=nodes.shape[1] - 1)
+        moved = trie.place[nodes] - (ends - trie.below[nodes])
+        place = moved.gather(1, beam) + slots
+        inside = trie.order[torch.where(real, place, 0)].long()
+        size = torch.where(real, trie.below[inside], 1)
+        apart = slots.unsqueeze(2) - slots.unsqueeze(1)
+        own = (apart >= 0) & (apart < size.unsqueeze(1))
+        tokens = torch.where(real, trie.tokens[(inside - 1).clamp(min=0)], 0)
+        states = writer.read(tokens, parents.gather(1, beam), own)
+        following, _, possible = trie.follow(inside[real].unsqueeze(0))
+        self.table = _steps(writer, states[real].unsqueeze(0), following, possible)[0]
+        # Rows of the table, those of a row of the batch one after another.
+        self.moved = totals.cumsum(0) - totals - moved
+
+    def steps(self, nodes: torch.Tensor, width: int) -> torch.Tensor:
+        """Return the (B, n, width) log-probabilities of what may follow each of the nodes."""
+        rows = torch.where(self.trie.below[nodes] > 0, self.moved + self.trie.place[nodes], 0)
+        return self.table[rows, :width]
+
+    def go_on(self, parents: torch.Tensor) -> None:
+        """Go on with (B, n) beams, given by the number of the parent of each."""
+        self.moved = self.moved.gather(1, parents)
+
+
 @torch.inference_mode()
 def beam_search(
     writer: Writer, trie: TrieArrays, n_beams: int
@@ -69,7 +147,9 @@ def beam_search(
     ``early_stopping=False`` and a ``prefix_allowed_tokens_fn``: token log-probabilities are
     normalised over the whole vocabulary and then masked; of the best 2 × `n_beams` continuations
     the finished ones among the first `n_beams` are kept, the best unfinished ones go on. Only the
-    allowed tokens are looked at, so that a step costs the same in any catalogue.
+    allowed tokens are looked at, so that a step costs the same in any catalogue. The model reads
+    step by step until what is left below the beams is little; then it reads all of that at once,
+    and the search goes on from a table.
 
     Args:
         writer: the model, having read the prompts.
@@ -80,18 +160,18 @@ def beam_search(
         (B, n_beams) leaf numbers, best first, −1 for a beam that ended nowhere; (B, n_beams)
         float32 scores, −inf there.
     """
-    logits = writer.start()
-    device, n_rows = logits.device, len(logits)
+    states = writer.start()
+    device, n_rows = states.device, len(states)
     nodes = torch.zeros(n_rows, 1, dtype=torch.long, device=device)
     scores = torch.zeros(n_rows, 1, device=device)
     finished = torch.full((n_rows, n_beams), -torch.inf, device=device)
     leaves = torch.full((n_rows, n_beams), -1, device=device)
+    ahead: _Ahead | None = None
     for _ in range(trie.depth):
         tokens, children, real = trie.follow(nodes)
-        logits = logits.float()
-        steps = logits.gather(2, tokens) - logits.logsumexp(2, keepdim=True)
-        totals = (scores.unsqueeze(-1) + steps).masked_fill(~real, -torch.inf).flatten(1)
         width = tokens.shape[2]
+        steps = ahead.steps(nodes, width) if ahead else _steps(writer, states, tokens, real)
+        totals = (scores.unsqueeze(-1) + steps).flatten(1)
         best, places = totals.topk(min(2 * n_beams, totals.shape[1]))
         nodes, tokens = children.flatten(1).gather(1, places), tokens.flatten(1).gather(1, places)
         leaf = trie.leaf[nodes]
@@ -102,14 +182,48 @@ def beam_search(
         leaves = torch.cat([leaves, leaf], 1).gather(1, kept)
         running = best.masked_fill(ends, -torch.inf)
         scores, kept = running.topk(min(n_beams, running.shape[1]))
-        if not (scores[:, 0] > finished[:, -1]).any():
-            break
+        # Scores only fall: what is not above the last of the finished ones is out of the race.
+        scores = scores.masked_fill(scores <= finished[:, -1:], -torch.inf)
         # Sorted, so that the beams that can go on are the first ones.
-        alive = slice(int(scores.isfinite().sum(1).max()))
-        scores, kept = scores[:, alive], kept[:, alive]
-        nodes = nodes.gather(1, kept)
-        logits = writer.step(tokens.gather(1, kept), places.gather(1, kept) // width)
+        n_alive = int(scores.isfinite().sum(1).max())
+        if not n_alive:
+            break
+        scores, kept = scores[:, :n_alive], kept[:, :n_alive]
+        nodes = torch.where(scores.isfinite(), nodes.gather(1, kept), trie.nowhere)
+        parents = places.gather(1, kept) // width
+        if ahead:
+            ahead.go_on(parents)
+        elif _is_little(trie, nodes):
+            ahead = _Ahead(writer, trie, nodes, parents)
+        else:
+            states = writer.step(tokens.gather(1, kept), parents)
     return leaves.masked_fill(finished.isneginf(), -1), finished
+
+
+def _is_little(trie: TrieArrays, nodes: torch.Tensor) -> bool:
+    """Return whether all that is below the (B, n) nodes may as well be read at once."""
+    # As many for each row as for that with the most.
+    tokens = int(trie.below[nodes].sum(1).max()) * len(nodes)
+    return tokens <= min(READ_AT_ONCE, READ_AHEAD * int(trie.height[nodes].sum()))
+
+
+def _steps(
+    writer: Writer, states: torch.Tensor, tokens: torch.Tensor, real: torch.Tensor
+) -> torch.Tensor:
+    """Return (B, n, W) float32 log-probabilities of tokens after (B, n, H) states.
+
+    Args:
+        writer: gives the logits.
+        states: of the model.
+        tokens: (B, n, W) token ids.
+        real: (B, n, W) bool; −inf elsewhere.
+    """
+    at_once = max(1, LOGITS_AT_ONCE // writer.vocabulary_size)
+    parts = zip(
+        states.flatten(0, 1).split(at_once), tokens.flatten(0, 1).split(at_once), strict=True
+    )
+    found = [writer.logits(part).float().log_softmax(1).gather(1, asked) for part, asked in parts]
+    return torch.cat(found).view_as(tokens).masked_fill(~real, -torch.inf)
 
 
 @torch.inference_mode()
@@ -128,7 +242,7 @@ def free_beams(
         (B, n_beams, longest) token ids, filled up with the end token; (B, n_beams) float32 sums of
         log-probabilities, best first.
     """
-    logits = writer.start()
+    logits = writer.logits(writer.start())
     device, n_rows = logits.device, len(logits)
     rows = torch.full((n_rows, 1, longest), end, device=device)
     scores = torch.zeros(n_rows, 1, device=device)
@@ -150,7 +264,7 @@ def free_beams(
         if place == longest - 1 or not (scores[:, 0] > finished[:, -1]).any():
             break
         rows = _gathered(rows, kept)
-        logits = writer.step(tokens.gather(1, kept), parents.gather(1, kept))
+        logits = writer.logits(writer.step(tokens.gather(1, kept), parents.gather(1, kept)))
     return written, finished
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
 
 import numpy as np
 
@@ -27,6 +28,10 @@ class IdentifierTrie:
         starts: (n_nodes + 1,) int64 first edge of each node.
         tokens: (n_edges,) int64 token of each edge.
         leaf: (n_nodes,) int64 number of the leaf, −1 for a node inside.
+        below: (n_nodes,) int32 nodes inside, among a node and all below it; 0 for a leaf.
+        height: (n_nodes,) int32 nodes inside on the longest way down; 0 for a leaf.
+        order: (n_inside,) int32 nodes inside, depth first: all that are below one follow it.
+        place: (n_nodes,) int32 where each node inside stands in `order`.
         items: items of each leaf, several where identifiers are equal.
         depth: tokens of the longest identifier, the end token included.
 
@@ -56,12 +61,14 @@ class IdentifierTrie:
         lengths = (rows != NO_TOKEN).sum(1)
         node = np.zeros(len(rows), np.int64)  # of each row at the current level
         tokens, parents, leaf_nodes, n_nodes = [], [], np.empty(len(rows), np.int64), 1
+        levels = [0, 1]  # the first node of each
         for level in range(self.depth):
             begins = (parts <= level) & (level < lengths)
             tokens.append(rows[begins, level])
             parents.append(node[begins])
             node = n_nodes + np.cumsum(begins) - 1
             n_nodes += int(begins.sum())
+            levels.append(n_nodes)
             closed = level == lengths - 1
             leaf_nodes[closed] = node[closed]
         self.tokens = np.concatenate(tokens)
@@ -72,6 +79,36 @@ class IdentifierTrie:
         self.leaf = np.full(n_nodes, -1, np.int64)
         self.leaf[leaf_nodes] = np.arange(len(rows))
         self._rows = Ragged(rows[rows != NO_TOKEN], np.concatenate([[0], np.cumsum(lengths)]))
+        self._measure(levels)
+
+    def _measure(self, levels: list[int]) -> None:
+        """Find what is below each node, and the depth-first order.
+
+        Args:
+            levels: the first node of each level, and the number of nodes.
+        """
+        n_nodes, starts = len(self.leaf), self.starts
+        self.below = np.zeros(n_nodes, np.int32)
+        self.height = np.zeros(n_nodes, np.int32)
+        self.place = np.zeros(n_nodes, np.int32)
+        inside = [np.flatnonzero(self.leaf[a:b] < 0) + a for a, b in pairwise(levels)]
+        for nodes in reversed(inside):
+            if len(nodes):
+                # All edges of a level are one slice, and only nodes inside have any.
+                cuts = starts[nodes] - starts[nodes[0]]
+                children = slice(starts[nodes[0]] + 1, starts[nodes[-1] + 1] + 1)
+                self.below[nodes] = 1 + np.add.reduceat(self.below[children], cuts)
+                self.height[nodes] = 1 + np.maximum.reduceat(self.height[children], cuts)
+        before = np.concatenate([[0], np.cumsum(self.below[1:], dtype=np.int64)])
+        for nodes in inside:
+            if len(nodes):
+                edges = np.arange(starts[nodes[0]], starts[nodes[-1] + 1])
+                counts = starts[nodes + 1] - starts[nodes]
+                first = np.repeat(self.place[nodes] + 1 - before[starts[nodes]], counts)
+                self.place[edges + 1] = first + before[edges]
+        nodes = np.flatnonzero(self.leaf < 0)
+        self.order = np.empty(len(nodes), np.int32)
+        self.order[self.place[nodes]] = nodes
 
     @property
     def n_leaves(self) -> int:

@@ -6,11 +6,14 @@ import dict_trie
 import numpy as np
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from transformers import UMT5Config, UMT5ForConditionalGeneration
 
 from llmrec.backbones.writers import WRITERS
 from llmrec.core.config import build
 from llmrec.core.types import Ragged
+from llmrec.heads import beams
 from llmrec.heads.beams import TrieArrays, beam_search, free_beams
 from llmrec.heads.trie import IdentifierTrie
 from llmrec.training.net import Net
@@ -66,21 +69,22 @@ def prompts(seed: int) -> tuple[torch.Tensor, torch.Tensor]:
     return torch.from_numpy(rows.padded(fill=0)), torch.from_numpy(mask)
 
 
-@pytest.mark.parametrize("n_beams", [2, 5, 20])
-@pytest.mark.parametrize("n_items", [8, 300])
-def test_the_same_sequences_and_scores_as_transformers(
-    net: Net, n_beams: int, n_items: int
-) -> None:
-    identifiers = catalogue(n_items, n_items)
-    ids, mask = prompts(n_beams)
-    trie = IdentifierTrie(Ragged.from_rows(identifiers, np.int64), END)
-    n_beams = min(n_beams, trie.n_leaves)
+def searched(
+    net: Net, ids: torch.Tensor, mask: torch.Tensor, trie: IdentifierTrie, n_beams: int
+) -> tuple[torch.Tensor, torch.Tensor]:
     with torch.inference_mode():
         writer = WRITERS[net.backbone.direction](net.backbone, net.model, ids, mask)
-        leaves, scores = beam_search(writer, TrieArrays(trie, ids.device), n_beams)
+        return beam_search(writer, TrieArrays(trie, ids.device), n_beams)
+
+
+def check_as_transformers(net: Net, identifiers: list[list[int]], n_beams: int, seed: int) -> None:
+    """Assert that the sequences and scores are those of transformers' search."""
+    ids, mask = prompts(seed)
+    trie = IdentifierTrie(Ragged.from_rows(identifiers, np.int64), END)
+    leaves, scores = searched(net, ids, mask, trie, n_beams)
+    with torch.inference_mode():
         root = dict_trie.dict_trie(identifiers, END)
         theirs, values = dict_trie.generate(net, Tokens(), ids, mask, root, n_beams)
-    assert scores.std() > 0.3  # or the order would mean little
     for row in range(len(ids)):
         real = [v > -1e8 for v in values[row].tolist()]
         ours = [trie.identifier(leaf).tolist() for leaf in leaves[row].tolist() if leaf >= 0]
@@ -91,13 +95,86 @@ def test_the_same_sequences_and_scores_as_transformers(
         assert (leaves[row] < 0).sum() == n_beams - len(ours)
 
 
+@pytest.mark.parametrize("n_beams", [2, 5, 20])
+@pytest.mark.parametrize("n_items", [8, 300])
+def test_the_same_sequences_and_scores_as_transformers(
+    net: Net, n_beams: int, n_items: int
+) -> None:
+    identifiers = catalogue(n_items, n_items)
+    trie = IdentifierTrie(Ragged.from_rows(identifiers, np.int64), END)
+    n_beams = min(n_beams, trie.n_leaves)
+    _, scores = searched(net, *prompts(n_beams), trie, n_beams)
+    assert scores.std() > 0.3  # or the order would mean little
+    check_as_transformers(net, identifiers, n_beams, seed=n_beams)
+
+
+# Few tokens, so that beginnings are shared; long, so that ends are not.
+TRIES = st.lists(
+    st.lists(st.integers(4, 8), min_size=1, max_size=9), min_size=1, max_size=30, unique_by=tuple
+)
+
+
+@given(identifiers=TRIES, n_beams=st.integers(2, 9), seed=st.integers(0, 99))
+@settings(max_examples=12, deadline=None)
+def test_under_any_trie_as_transformers(
+    net: Net, identifiers: list[list[int]], n_beams: int, seed: int
+) -> None:
+    check_as_transformers(net, identifiers, n_beams, seed)
+
+
+@given(identifiers=TRIES, n_beams=st.integers(1, 9), seed=st.integers(0, 99))
+@settings(max_examples=25, deadline=None)
+def test_read_ahead_or_step_by_step_it_is_the_same_search(
+    net: Net, identifiers: list[list[int]], n_beams: int, seed: int
+) -> None:
+    trie = IdentifierTrie(Ragged.from_rows(identifiers, np.int64), END)
+    found = []
+    for read_ahead in (0, 1, 1000):  # never, with few tokens below the beams, after the first step
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(beams, "READ_AHEAD", read_ahead)
+            found.append(searched(net, *prompts(seed), trie, n_beams))
+    for leaves, scores in found[1:]:
+        torch.testing.assert_close(leaves, found[0][0])
+        torch.testing.assert_close(scores, found[0][1], rtol=1e-5, atol=1e-5)
+
+
+def test_titles_told_apart_by_their_beginnings_are_read_in_one_pass(net: Net) -> None:
+    rng = np.random.default_rng(0)
+    identifiers = [[*rng.integers(4, 12, 2).tolist(), *range(13, 30)] for _ in range(200)]
+    trie = IdentifierTrie(Ragged.from_rows(identifiers, np.int64), END)
+    writer_class, calls = WRITERS[net.backbone.direction], []
+
+    class Counted(writer_class):
+        def read(self, tokens: torch.Tensor, *rest: torch.Tensor) -> torch.Tensor:
+            calls.append(tokens.shape[1])
+            return super().read(tokens, *rest)
+
+    with torch.inference_mode():
+        writer = Counted(net.backbone, net.model, *prompts(0))
+        calls.clear()
+        beam_search(writer, TrieArrays(trie, torch.device("cpu")), 5)
+    assert len(calls) <= 2  # 20 tokens each
+    assert max(calls) >= 5 * 18
+
+
+def test_company_changes_nothing(net: Net) -> None:
+    identifiers = catalogue(300, 300)
+    trie = IdentifierTrie(Ragged.from_rows(identifiers, np.int64), END)
+    ids, mask = prompts(1)
+    leaves, scores = searched(net, ids, mask, trie, 6)
+    for row in range(len(ids)):
+        n = int(mask[row].sum())
+        alone = searched(net, ids[row : row + 1, :n], mask[row : row + 1, :n], trie, 6)
+        torch.testing.assert_close(alone[0][0], leaves[row])
+        torch.testing.assert_close(alone[1][0], scores[row], rtol=1e-5, atol=1e-5)
+
+
 def test_one_beam_is_greedy(net: Net) -> None:
     identifiers = catalogue(1, 100)
     ids, mask = prompts(0)
     trie = IdentifierTrie(Ragged.from_rows(identifiers, np.int64), END)
+    leaves, _ = searched(net, ids, mask, trie, 1)
     with torch.inference_mode():
-        writer = WRITERS[net.backbone.direction](net.backbone, net.model, ids, mask)
-        leaves, _ = beam_search(writer, TrieArrays(trie, ids.device), 1)
         for row in range(len(ids)):
             written: list[int] = []
             while len(allowed := trie.allowed(written)):

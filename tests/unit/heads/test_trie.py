@@ -74,6 +74,27 @@ def test_each_leaf_knows_its_items(identifiers: list[tuple[int, ...]]) -> None:
     assert (trie.leaf >= 0).sum() == trie.n_leaves
 
 
+@given(identifiers=IDENTIFIERS)
+@settings(max_examples=80, deadline=None)
+def test_what_is_below_a_node_follows_it_in_the_order(identifiers: list[tuple[int, ...]]) -> None:
+    trie = trie_of(identifiers)
+
+    def walked(node: int) -> tuple[list[int], int]:
+        """Return the nodes inside from a node on, depth first, and how many of them on the way."""
+        if trie.leaf[node] >= 0:
+            return [], 0
+        parts = [walked(edge + 1) for edge in range(trie.starts[node], trie.starts[node + 1])]
+        return [node, *(n for below, _ in parts for n in below)], 1 + max(h for _, h in parts)
+
+    assert trie.order.tolist() == walked(0)[0]
+    for node in range(len(trie.leaf)):
+        below, height = walked(node)
+        assert (trie.below[node], trie.height[node]) == (len(below), height)
+        if below:
+            start = trie.place[node]
+            assert trie.order[start : start + len(below)].tolist() == below
+
+
 @given(identifiers=IDENTIFIERS, written=st.lists(st.integers(0, 5), max_size=6))
 @settings(max_examples=80, deadline=None)
 def test_it_allows_what_nested_dicts_allow(
@@ -105,16 +126,23 @@ def test_many_beams_are_followed_at_once(identifiers: list[tuple[int, ...]], dat
 
 
 class Fixed:
-    """A writer whose logits depend on the last token alone."""
+    """A writer whose states are its logits, which depend on the last token alone."""
 
     def __init__(self, first: torch.Tensor, after: torch.Tensor, n_rows: int) -> None:
         self.first, self.after, self.n_rows = first, after, n_rows
+        self.vocabulary_size = len(first)
 
     def start(self) -> torch.Tensor:
         return self.first.expand(self.n_rows, 1, -1)
 
     def step(self, tokens: torch.Tensor, parents: torch.Tensor) -> torch.Tensor:
         return self.after[tokens]
+
+    def read(self, tokens: torch.Tensor, parents: torch.Tensor, own: torch.Tensor) -> torch.Tensor:
+        return self.after[tokens]
+
+    def logits(self, states: torch.Tensor) -> torch.Tensor:
+        return states
 
 
 @given(identifiers=IDENTIFIERS, seed=st.integers(0, 1000))
