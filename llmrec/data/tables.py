@@ -194,7 +194,7 @@ def _records(
     every_break = np.flatnonzero(breaks)
     if quoting and b'"' in block.text:
         quotes = raw == QUOTE
-        _check_quotes(path, raw, np.flatnonzero(quotes), every_break, (delimiter, block.line))
+        _check_quotes(path, block, delimiter)
         outside = np.cumsum(quotes, dtype=np.uint8) % 2 == 0
         breaks &= outside
         divides &= outside
@@ -217,11 +217,10 @@ def _counts(marks: np.ndarray, starts: np.ndarray) -> np.ndarray:
     return counts
 
 
-def _check_quotes(
-    path: Path, raw: np.ndarray, places: np.ndarray, breaks: np.ndarray, about: tuple[int, int]
-) -> None:
+def _check_quotes(path: Path, block: Block, delimiter: int) -> None:
     """Refuse a quote that neither opens nor closes a field, nor is doubled inside one."""
-    delimiter, first_line = about
+    raw = np.frombuffer(block.text, np.uint8)
+    places = np.flatnonzero(raw == QUOTE)
     opening, closing = places[0::2], places[1::2]
     before = raw[np.maximum(opening - 1, 0)]
     opens = (opening == 0) | (before == delimiter) | (before == NEWLINE)
@@ -231,13 +230,13 @@ def _check_quotes(
     closes[: len(opening) - 1] |= opening[1:] == closing[: len(opening) - 1] + 1
     stray = np.concatenate([opening[~opens], closing[~closes]])
     if len(stray):
-        line = int(np.searchsorted(breaks, stray.min())) + first_line
+        line = block.line + block.text.count(b"\n", 0, int(stray.min()))
         raise DataError(
             f"{path}, line {line}: stray double quote; a field with quotes is written "
             '"like ""this""", or switch quoting off'
         )
     if len(opening) > len(closing):
-        line = int(np.searchsorted(breaks, opening[-1])) + first_line
+        line = block.line + block.text.count(b"\n", 0, int(opening[-1]))
         raise DataError(f"{path}, line {line}: the quote that opens here is never closed")
 
 
