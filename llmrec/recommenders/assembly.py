@@ -13,7 +13,6 @@ import numpy as np
 import torch
 
 from llmrec.backbones.base import quiet_loading
-from llmrec.backbones.embed import embed_texts
 from llmrec.core.errors import ComponentError
 from llmrec.core.seeding import derive_seed
 from llmrec.core.types import Dataset, Ragged
@@ -181,8 +180,8 @@ def item_vectors(head: Any, train_side: Dataset) -> np.ndarray | None:
     """Return the text embeddings of the catalogue if the head's item weights come from them."""
     if getattr(head, "item_weights", None) != "text":
         return None
-    texts = texts_or_refuse(train_side, head.fields, "head classification with item_weights=text")
-    return embed_texts(head.text_encoder, texts)
+    purpose = "head classification with item_weights=text"
+    return embedded_items(train_side, head.text_encoder, head.fields, purpose)
 
 
 def put_together(owner: Any, module: torch.nn.Module, shared: Shared) -> Assembled:

@@ -129,3 +129,21 @@ def test_tokens_are_the_mixture_by_hand() -> None:
         ids = torch.tensor([[4, 0, 6, 5], [0, 0, 7, 5]])
         whole = torch.cat([by_hand, module.special])
         torch.testing.assert_close(module(ids), whole[ids])
+
+
+def test_an_encoder_made_here_reads_no_text_of_an_item_that_is_not_in_training() -> None:
+    words = {"name": "word_vectors", "embedding_size": 8, "min_count": 2}
+    made = lm_cases.spec(epochs=2, parts={"head": {"item_weights": "text", "text_encoder": words}})
+    data = kinds("Red Fox", "Blue Owl")
+    planted = data.item_fields["title"].copy()
+    planted[4] += " zebra zebra zebra"  # no vector of its own, so that the text says the same
+    leaky = replace(data, item_fields={"title": planted})
+    queries = Queries.from_histories([[0, 1, 2], [5, 6, 7]])
+    before, after = (
+        build("recommender", made, seed=1).fit(each).score(queries) for each in (data, leaky)
+    )
+    np.testing.assert_array_equal(before, after)
+    known = data.item_fields["title"].copy()
+    known[3] += " zebra zebra zebra"  # of an item in training they are read
+    told = replace(data, item_fields={"title": known})
+    assert (build("recommender", made, seed=1).fit(told).score(queries) != before).any()
