@@ -123,8 +123,9 @@ class Causal(TransformerBackbone):
         model.eval()
         with torch.inference_mode():
             one = torch.zeros((1, 1), dtype=torch.long, device=model.device)
-            own = model(input_ids=one).logits.float()
-            ours = self.logits(model, model.base_model(input_ids=one).last_hidden_state).float()
+            given = {"input_ids": one, "attention_mask": torch.ones_like(one)}
+            own = model(**given).logits.float()
+            ours = self.logits(model, model.base_model(**given).last_hidden_state).float()
         model.train(training)
         if not torch.allclose(own, ours, rtol=1e-3, atol=1e-3 * float(own.abs().max())):
             raise ComponentError(

@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
+from llmrec.backbones.base import inner
 from llmrec.backbones.causal import Causal
+from llmrec.core.protocols import Encoded
 
 
 class GPT2(Causal):
@@ -37,3 +39,16 @@ class GPT2(Causal):
             eos_token_id=special.get("eos_token_id"),
             pad_token_id=special.get("pad_token_id"),
         )
+
+    def encode(
+        self,
+        model: Any,
+        mask: Any,
+        ids: Any = None,
+        embeddings: Any = None,
+        positions: Any = None,
+    ) -> Encoded:
+        # Embeddings, because transformers warns of padding among GPT-2's ids without a mask.
+        if embeddings is None:
+            embeddings = inner(model).get_input_embeddings()(ids)
+        return super().encode(model, mask, embeddings=embeddings, positions=positions)
