@@ -3,54 +3,33 @@
 from __future__ import annotations
 
 import numpy as np
-from scipy import sparse
 
+from llmrec.core.extras import require
 from llmrec.core.seeding import derive_seed
 
 
-def k_means(
-    vectors: np.ndarray, n_clusters: int, iterations: int, rng: np.random.Generator
-) -> np.ndarray:
-    """Return (n_clusters, D) float32 centres: k-means++ and Lloyd's iterations.
+def k_means(vectors: np.ndarray, n_clusters: int, iterations: int, seed: int) -> np.ndarray:
+    """Return (n_clusters, D) float32 centres: scikit-learn's k-means.
 
-    A centre that no vector chooses moves to the vector that is farthest from its own.
+    Of fewer distinct vectors each is a centre, and some of them again, which nothing chooses.
 
     Args:
         vectors: (N, D) float32.
         n_clusters: how many centres.
         iterations: of Lloyd, at most.
-        rng: of the start.
+        seed: of the start, below 2³².
     """
-    centres = np.empty((n_clusters, vectors.shape[1]), np.float32)
-    lengths = np.square(vectors).sum(1)
-    nearest = np.full(len(vectors), np.inf)
-    place = int(rng.integers(len(vectors)))
-    for number in range(n_clusters):
-        centres[number] = vectors[place]
-        far = lengths - 2 * (vectors @ centres[number]) + lengths[place]
-        nearest = np.minimum(nearest, np.maximum(far, 0))
-        nearest[place] = 0
-        chances = np.cumsum(nearest)
-        if chances[-1] > 0:
-            place = int(np.searchsorted(chances, rng.random() * chances[-1], side="right"))
-            place = min(place, len(vectors) - 1)
-        else:  # fewer distinct vectors than centres
-            place = int(rng.integers(len(vectors)))
-    codes = nearest_centres(vectors, centres)
-    for _ in range(iterations):
-        counts = np.bincount(codes, minlength=n_clusters)
-        members = sparse.csr_matrix(
-            (np.ones(len(codes)), (codes, np.arange(len(codes)))), (n_clusters, len(codes))
-        )
-        centres = ((members @ vectors) / np.maximum(counts, 1)[:, None]).astype(np.float32)
-        empty = np.flatnonzero(counts == 0)
-        if len(empty):
-            far = np.argsort(-np.square(vectors - centres[codes]).sum(1), kind="stable")
-            centres[empty[: len(far)]] = vectors[far[: len(empty)]]
-        before, codes = codes, nearest_centres(vectors, centres)
-        if not len(empty) and np.array_equal(before, codes):
-            break
-    return centres
+    cluster = require("sklearn.cluster", "lm", "k-means")
+    threads = require("threadpoolctl", "lm", "k-means")
+    n_distinct = len(np.unique(vectors, axis=0))
+    fitted = cluster.KMeans(
+        min(n_clusters, n_distinct), n_init=1, max_iter=iterations, tol=0.0, random_state=seed
+    )
+    # Each thread sums on its own: several would change the last bits of the centres.
+    with threads.threadpool_limits(1):
+        centres = fitted.fit(vectors).cluster_centers_
+    whole: np.ndarray = centres[np.arange(n_clusters) % len(centres)]
+    return whole
 
 
 def nearest_centres(vectors: np.ndarray, centres: np.ndarray) -> np.ndarray:
@@ -82,8 +61,8 @@ class ResidualKMeans:
         rest = vectors.astype(np.float32)
         self.codebooks = []
         for level in range(self.n_levels):
-            rng = np.random.default_rng(derive_seed(self.seed, "k-means", level))
-            centres = k_means(rest, self.codebook_size, self.iterations, rng)
+            seed = derive_seed(self.seed, "k-means", level)
+            centres = k_means(rest, self.codebook_size, self.iterations, seed)
             self.codebooks.append(centres)
             rest = rest - centres[nearest_centres(rest, centres)]
         return self

@@ -144,8 +144,8 @@ class RQVAE:
     def _start(self, inputs: torch.Tensor) -> None:
         rest = self.net.encoder(inputs).numpy()
         for level in range(self.n_levels):
-            rng = np.random.default_rng(derive_seed(self.seed, "rq-vae codebook", level))
-            centres = torch.from_numpy(k_means(rest, self.codebook_size, ITERATIONS, rng))
+            seed = derive_seed(self.seed, "rq-vae codebook", level)
+            centres = torch.from_numpy(k_means(rest, self.codebook_size, ITERATIONS, seed))
             self.net.codebooks[level] = centres
             rest = rest - centres[torch.cdist(torch.from_numpy(rest), centres).argmin(1)].numpy()
 
