@@ -48,8 +48,8 @@ class FittedAudit:
             told.append(f"fitted again on train and compared: {', '.join(self.whole)}")
         if self.counted:
             told.append(
-                "rows of training, vocabulary and statistics compared, weights not trained again: "
-                + ", ".join(self.counted)
+                "rows of training, vocabulary, codes and statistics compared, weights not trained "
+                "again: " + ", ".join(self.counted)
             )
         told += [f"not looked at: {label}: {why}" for label, why in self.skipped.items()]
         return "\n".join(told)

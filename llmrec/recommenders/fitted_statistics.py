@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from llmrec.core.types import Dataset
 from llmrec.heads.averages import Averages
-from llmrec.prompts.records import item_records
 from llmrec.recommenders.assembly import item_vectors, seeded, tokenizer_of
+from llmrec.recommenders.identifiers import codes_of, records_of
 from llmrec.training.statistics import training_statistics
 
 if TYPE_CHECKING:
@@ -23,6 +23,10 @@ def counted_by(saved: LanguageModel) -> dict[str, Any]:
     found: dict[str, Any] = {}
     if saved.trained_on is not None:  # absent from folders of before it was kept
         found["training rows (fingerprint)"] = saved.trained_on
+    if model.codes is not None and _repeats_codes(saved):
+        found["codes"] = model.codes.table
+    if saved._prompt.kind == "text" and saved._identifier is not None:
+        found["numbers of items"] = _numbers_in(model.batches.items)
     if _makes_tokenizer(saved):
         found["vocabulary"] = _vocabulary(model.tokenizer)
     if hasattr(model.net.tokens, "rating_values"):
@@ -38,8 +42,12 @@ def counted_again(saved: LanguageModel, data: Dataset) -> dict[str, Any]:
     found: dict[str, Any] = {}
     if saved.trained_on is not None:
         found["training rows (fingerprint)"] = data.fingerprint
+    if model.codes is not None and _repeats_codes(saved):
+        found["codes"] = codes_of(saved, data).table
+    if saved._prompt.kind == "text" and saved._identifier is not None:
+        found["numbers of items"] = _numbers_in(records_of(saved, data))
     if _makes_tokenizer(saved):
-        found["vocabulary"] = _vocabulary(tokenizer_of(saved, data, item_records(data)))
+        found["vocabulary"] = _vocabulary(tokenizer_of(saved, data, records_of(saved, data)))
     rating = data.interactions.rating
     if hasattr(model.net.tokens, "rating_values") and rating is not None:
         found["rating values"] = np.unique(rating)
@@ -54,6 +62,15 @@ def counted_again(saved: LanguageModel, data: Dataset) -> dict[str, Any]:
 
 def _makes_tokenizer(saved: LanguageModel) -> bool:
     return saved._prompt.kind == "text" and saved._backbone.location is None
+
+
+def _repeats_codes(saved: LanguageModel) -> bool:
+    """Return whether codes come out alike everywhere; RQ-VAE trains weights, whose bits vary."""
+    return getattr(saved._identifier, "quantizer", None) != "rq_vae"
+
+
+def _numbers_in(records: Sequence[Mapping[str, str]]) -> list[str]:
+    return [record["identifier"] for record in records]
 
 
 def _vocabulary(tokenizer: Any) -> list[str]:

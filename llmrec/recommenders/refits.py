@@ -93,7 +93,8 @@ def language_model_statistics(
     """Return what a language model counted before it trained, and how to count it again.
 
     That is: which rows it was trained on (their fingerprint), the vocabulary of a tokenizer made
-    here, the values of ratings, averages, and what the head keeps of the training side.
+    here, the values of ratings, averages, the codes or numbers of items (not those of RQ-VAE), and
+    what the head keeps of the training side.
     """
     from llmrec.recommenders.fitted_statistics import counted_again, counted_by
 

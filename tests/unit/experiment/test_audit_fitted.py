@@ -180,6 +180,33 @@ def test_a_language_model_is_known_by_its_rows_and_vocabulary(config, tmp_path: 
     assert "fingerprint" not in str(looked_at(tmp_path).findings)
 
 
+SEMANTIC = {"name": "semantic", "features": ["interactions"], "codebook_size": 4, "n_levels": 2}
+WRITES = {"name": "generative", "n_beams": 2}
+
+
+@pytest.mark.parametrize(
+    ("prompt", "identifier", "name"),
+    [
+        ({"name": "identifiers", "max_length": 4}, SEMANTIC, "codes["),
+        ({"name": "text"}, {"name": "numeric"}, "numbers of items["),
+    ],
+)
+def test_codes_of_items_are_made_again(
+    config, tmp_path: Path, prompt: Any, identifier: Any, name: str
+) -> None:
+    pytest.importorskip("torch")
+    spec = {**LM, "prompt": prompt, "head": WRITES, "identifier": identifier}
+    run(config(models={"lm": spec}), folder=tmp_path)
+    done = looked_at(tmp_path)
+    assert (done.findings, done.counted) == ([], ["lm"])
+    split = split_again(load_run(tmp_path))
+    fit_again(tmp_path, "lm", split.train.union(split.valid).union(split.test), split.valid)
+    path = tmp_path / "models" / "lm" / "fitted.json"
+    write_json(path, {**read_json(path), "trained_on": split.train.fingerprint})  # a lie
+    (found,) = errors(looked_at(tmp_path).findings)
+    assert any(example.startswith(name) for example in found.examples)
+
+
 def test_averages_of_a_rating_head_are_computed_again(config, tmp_path: Path) -> None:
     pytest.importorskip("torch")
     head = {"name": "regression", "averages": True}
