@@ -44,7 +44,8 @@ from llmrec.training.examples import Examples, others, positions, windows
 from llmrec.training.packed import PackedCollator, chunks
 from llmrec.training.teaching import Teacher
 from llmrec.training.trainer import Fitted, TrainingOptions, Validate, train
-from llmrec.training.training_net import TrainingNet
+from llmrec.training.training_net import MAIN, TrainingNet
+from llmrec.training.uncertainty import Uncertainty, is_squared
 
 if TYPE_CHECKING:
     from llmrec.recommenders.assembly import Assembled
@@ -139,13 +140,21 @@ def training_net(
     tasks = trained(owner)
     if regularizer is None and teacher is None and not tasks:
         return assembled.net
+    nets = {label: view._model.net for label, view in tasks.items()}
+    weights = {label: view.weight for label, view in tasks.items()}
+    uncertainty = None
+    if owner.task_weighting == "uncertainty":
+        every = {MAIN: assembled.net, **nets}
+        squared = {label for label, net in every.items() if is_squared(net.head)}
+        uncertainty = Uncertainty({MAIN: 1.0, **weights}, squared)
     return TrainingNet(
         assembled.net,
         regularizer,
-        {label: view._model.net for label, view in tasks.items()},
-        {label: view.weight for label, view in tasks.items()},
+        nets,
+        weights,
         frozenset(label for label, view in tasks.items() if reads_alike(owner, view)),
         teacher,
+        uncertainty,
     )
 
 

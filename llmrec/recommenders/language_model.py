@@ -65,6 +65,8 @@ class LanguageModel(BaseRecommender):
         identifier: spec of what a generative head writes for an item; None for a text field.
         auxiliary: other tasks on the same backbone, by label, trained together with the head's:
             ``head``, ``weight`` of its loss (the head's own is 1) and perhaps another ``prompt``.
+        task_weighting: ``fixed``, or ``uncertainty``: the weights of all tasks are learned, and
+            start from the given ones (Kendall, Gal and Cipolla, 2018).
         answers: label of the auxiliary task whose head gives the scores; null for `head`. It does
             not change what is learned.
         distillation: spec of what a fitted teacher gives to learn from beside the data, or null.
@@ -101,6 +103,7 @@ class LanguageModel(BaseRecommender):
         role: Literal["language_model", "baseline"] = "language_model",
         identifier: IdentifierSpec | None = None,
         auxiliary: Mapping[str, AuxiliaryTask] | None = None,
+        task_weighting: Literal["fixed", "uncertainty"] = "fixed",
         answers: str | None = None,
         distillation: DistillationSpec | None = None,
         regularizer: RegularizerSpec | None = None,
@@ -129,6 +132,7 @@ class LanguageModel(BaseRecommender):
         self.role = role
         self.identifier = identifier
         self.auxiliary = auxiliary
+        self.task_weighting = task_weighting
         self.answers = answers
         self.distillation = distillation
         self.regularizer = regularizer

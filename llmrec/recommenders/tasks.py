@@ -32,7 +32,8 @@ class AuxiliaryTask:
 
     Attributes:
         head: spec of what else is predicted.
-        weight: of its loss; that of the main head is 1. With 0 the head is there, untrained.
+        weight: of its loss; that of the main head is 1. With 0 the head is there, untrained. Where
+            weights are learned, they start from these.
         prompt: spec of what it reads; null for the main prompt.
     """
 
@@ -105,6 +106,13 @@ def task_misfits(
             found.append((f"auxiliary.{label}", what))
         if spec.get("weight", 1.0) < 0:
             found.append((f"auxiliary.{label}.weight", "must be at least 0"))
+    weighed = any(spec.get("weight", 1.0) > 0 for spec in tasks.values())
+    if params.get("task_weighting") == "uncertainty" and not weighed:
+        what = (
+            "uncertainty weighs tasks against each other, and only the head's own is trained: name "
+            "another under auxiliary, with a weight above 0, or leave task_weighting=fixed"
+        )
+        found.append(("task_weighting", what))
     if tasks and getattr(head, "lists_candidates", False):
         found.append(("auxiliary", "a head that reads lists of candidates trains alone"))
     for label, own, other in shared_kinds(params):

@@ -81,13 +81,18 @@ def validated_tasks(
 
 
 def task_facts(owner: Any, curve: Sequence[Mapping[str, float]]) -> dict[str, Any]:
-    """Return the weight of each task, and per epoch its unweighted loss and validation metric."""
+    """Return the weight of each task, and per epoch its unweighted loss and validation metric.
+
+    Learned weights, per epoch too, start from the former.
+    """
     weights = {"main": 1.0, **{label: view.weight for label, view in owner._others.items()}}
     facts: dict[str, Any] = {}
     for label, weight in weights.items():
         facts[label] = {"weight": weight}
-        name = f"loss_{label}"
-        facts[label]["losses"] = [point[name] for point in curve if name in point]
+        for name, key in (("losses", f"loss_{label}"), ("weights", f"weight_{label}")):
+            values = [point[key] for point in curve if key in point]
+            if values or name == "losses":
+                facts[label][name] = values
         start = f"eval_{label}_"
         for point in curve:
             for key, value in point.items():

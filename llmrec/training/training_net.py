@@ -11,11 +11,13 @@ from torch import nn
 from llmrec.heads.predictions import Prediction
 from llmrec.training.net import Net
 from llmrec.training.teaching import Teacher
+from llmrec.training.uncertainty import Uncertainty
 
 MAIN, TEACHER = "main", "teacher"
 
 # What a collator makes, and `drawn`; the batches of other tasks stand under "others", by label.
 DrawnBatch = dict[str, Any]
+Weight = float | torch.Tensor
 
 
 class Outcome(NamedTuple):
@@ -27,7 +29,7 @@ class Outcome(NamedTuple):
     """
 
     loss: torch.Tensor
-    predictions: list[tuple[float, Prediction]]
+    predictions: list[tuple[Weight, Prediction]]
 
 
 class TrainingNet(nn.Module):
@@ -40,6 +42,7 @@ class TrainingNet(nn.Module):
         weights: of their losses; that of the main task is 1.
         alike: the tasks that read the states of the main task's pass.
         teacher: of the main task, or None.
+        uncertainty: learns all weights, which start from the given ones, or None.
     """
 
     def __init__(
@@ -50,6 +53,7 @@ class TrainingNet(nn.Module):
         weights: Mapping[str, float] | None = None,
         alike: frozenset[str] = frozenset(),
         teacher: Teacher | None = None,
+        uncertainty: Uncertainty | None = None,
     ) -> None:
         super().__init__()
         self.main = main
@@ -58,6 +62,7 @@ class TrainingNet(nn.Module):
         self.weights = {MAIN: 1.0, **(weights or {})}
         self.alike = alike
         self.teacher = teacher
+        self.uncertainty = uncertainty
         self._sums: dict[str, list[torch.Tensor]] = {}
         self._noting = False
 
@@ -88,14 +93,14 @@ class TrainingNet(nn.Module):
         """Return what one pass over a drawn batch gives."""
         own = {name: value for name, value in batch.items() if name != "others"}
         losses: dict[str, torch.Tensor] = {}
-        predictions: list[tuple[float, Prediction]] = []
+        predictions: list[tuple[Weight, Prediction]] = []
 
         def learn(label: str, net: Net, part: Any, states: Any, targets: Any) -> None:
             given = net.given(part)
             losses[label] = net.head.loss(states, targets, net.item_weights, **given)
             if predict:
                 found = net.head.prediction(states, net.item_weights, **given)
-                predictions.append((self.weights[label], found))
+                predictions.append((self.weight_of(label), found))
 
         states, targets = self.main.read(own)
         learn(MAIN, self.main, own, states, targets)
@@ -106,6 +111,7 @@ class TrainingNet(nn.Module):
             said = self.main.head.prediction(states, self.main.item_weights, **given)
             losses[TEACHER] = teacher.loss(self.main, own, states, said)
             loss = teacher.mix(loss, losses[TEACHER])
+        loss = self._weighed(MAIN, loss)
         for label, part in batch.get("others", {}).items():
             net = self.net_of(label)
             if label in self.alike:
@@ -119,14 +125,29 @@ class TrainingNet(nn.Module):
                 self._sums.setdefault(label, []).append(value.detach())
         for label, value in losses.items():
             if label in self.others:
-                loss = loss + self.weights[label] * value
+                loss = loss + self._weighed(label, value)
         return Outcome(loss, predictions)
 
+    def weight_of(self, label: str) -> Weight:
+        """Return the weight of a task's loss."""
+        return self.weights[label] if self.uncertainty is None else self.uncertainty.weight(label)
+
+    def _weighed(self, label: str, loss: torch.Tensor) -> torch.Tensor:
+        if self.uncertainty is None:
+            return self.weights[label] * loss
+        weighed: torch.Tensor = self.uncertainty(label, loss)
+        return weighed
+
     def take_losses(self) -> dict[str, float]:
-        """Return the mean loss of each task, unweighted, since the last call; of several tasks."""
-        means = {f"loss_{k}": float(torch.stack(v).mean()) for k, v in self._sums.items()}
+        """Return the mean loss of each task, unweighted, since the last call; of several tasks.
+
+        Learned weights are there as well, as they are now.
+        """
+        found = {f"loss_{k}": float(torch.stack(v).mean()) for k, v in self._sums.items()}
+        if self._sums and self.uncertainty is not None:
+            found |= {f"weight_{k}": weight for k, weight in self.uncertainty.weights().items()}
         self._sums = {}
-        return means
+        return found
 
     def embedding_modules(self) -> list[nn.Module]:
         """Return the modules whose outputs are input embeddings of items or words."""

@@ -11,6 +11,7 @@ import pytest
 import torch
 
 from llmrec.core.config import build, check
+from llmrec.core.protocols import FitContext
 from llmrec.core.types import Dataset, Interactions
 from llmrec.recommenders.assembly import assemble
 from llmrec.recommenders.base import load_recommender
@@ -163,6 +164,93 @@ def test_heads_that_judge_the_same_candidates_share_a_pass(prompt: str, monkeypa
     assert net.take_losses() == {}
 
 
+LEARNED: dict[str, Any] = {"task_weighting": "uncertainty"}
+
+
+@pytest.mark.parametrize("which", [("rating", "text"), ("next", "items")])
+def test_learned_weights_start_from_the_given_ones(which: tuple[str, str]) -> None:
+    no_dropout = {"backbone": {"dropout": 0.0, "attention_dropout": 0.0}}
+    tasks = {"like": LIKE} if which[0] == "rating" else {"stars": RATING}
+    options: dict[str, Any] = {"parts": no_dropout, "auxiliary": tasks}
+    _, fixed, collate = assembled("gpt2", "full", *which, **options)
+    _, net, _ = assembled("gpt2", "full", *which, **options, **LEARNED)
+    batch = collate(list(range(5)))
+    s = net.uncertainty.log_variances
+    # ½ of a mean squared error, and 1 of other losses, where the variance is 1.
+    main, other = (0.5, 1 / 0.3) if which[0] == "rating" else (1.0, 0.5 / 0.5)
+    assert s.tolist() == pytest.approx(np.log([main, other]), abs=1e-6)
+    with torch.no_grad():
+        weighed, plain = (float(n.eval()(**batch)["loss"]) for n in (net, fixed))
+    assert weighed == pytest.approx(plain + float(s.sum()) / 2, abs=1e-5)
+    with torch.no_grad():
+        s.zero_()
+    losses = net.take_losses()
+    names = ("main", *tasks)
+    factors = [0.5, 1.0] if which[0] == "rating" else [1.0, 0.5]
+    expected = sum(f * losses[f"loss_{name}"] for f, name in zip(factors, names, strict=True))
+    assert float(net(**batch)["loss"].detach()) == pytest.approx(expected, abs=1e-5)
+
+
+def test_learned_weights_are_told_and_stored_with_the_run(tmp_path: Path) -> None:
+    split, queries = lm_cases.split(), lm_cases.queries()
+    options: dict[str, Any] = {
+        "auxiliary": {"stars": RATING, "idle": {**LIKE, "weight": 0.0}},
+        "epochs": 3,
+        "batch_size": 4,
+        "learning_rate": 0.02,
+        **LEARNED,
+    }
+    model = lm_cases.model(**options).fit(split.train, split.valid)
+    facts = model.info.details["tasks"]
+    for label, start in (("main", 1.0), ("stars", 0.5)):
+        weights, losses = facts[label]["weights"], facts[label]["losses"]
+        assert facts[label]["weight"] == start
+        assert len(weights) == len(losses) == 3
+        best = 1 / (2 * np.mean(losses))
+        assert abs(weights[-1] - best) < abs(start - best)
+    assert "weights" not in facts["idle"]
+    fixed = lm_cases.model(**{**options, "task_weighting": "fixed"}).fit(split.train, split.valid)
+    assert fixed.info.parameters == model.info.parameters
+    assert not np.array_equal(fixed.score(queries), model.score(queries))
+    model.save(tmp_path / "model")
+    loaded = load_recommender(tmp_path / "model")
+    assert loaded.info == model.info
+    np.testing.assert_array_equal(loaded.score(queries), model.score(queries))
+
+
+def test_learned_weights_go_on_where_a_killed_training_stopped(tmp_path: Path) -> None:
+    class StopError(Exception):
+        pass
+
+    def kill(share: float, _: str) -> None:
+        if share > 0.6:
+            raise StopError
+
+    split = lm_cases.split()
+    options: dict[str, Any] = {"auxiliary": {"stars": RATING}, "epochs": 4, "batch_size": 4}
+    made = [lm_cases.model(**options, **LEARNED) for _ in range(3)]
+    whole = made[0].fit(split.train, split.valid)
+    with pytest.raises(StopError):
+        made[1].fit(split.train, split.valid, FitContext(folder=tmp_path, progress=kill))
+    again = made[2].fit(split.train, split.valid, FitContext(folder=tmp_path, resume=True))
+    assert again.info.details["tasks"] == whole.info.details["tasks"]
+    queries = lm_cases.queries()
+    np.testing.assert_array_equal(again.score(queries), whole.score(queries))
+
+
+@pytest.mark.parametrize("regularizer", ["r_drop", "fgm"])
+def test_learned_weights_go_with_regularizers_and_a_teacher(regularizer: str) -> None:
+    split = lm_cases.split()
+    model = lm_cases.model(
+        auxiliary={"stars": RATING},
+        regularizer={"name": regularizer},
+        distillation={"name": "soft_scores", "teacher": {"name": "popularity"}},
+        **LEARNED,
+    ).fit(split.train, split.valid)
+    for facts in model.info.details["tasks"].values():
+        assert np.isfinite(facts["weights"]).all()
+
+
 def test_a_regularizer_acts_on_all_tasks() -> None:
     options = {"auxiliary": {"stars": RATING}, "regularizer": {"name": "r_drop", "weight": 0.0}}
     _, plain, collate = assembled(**options)
@@ -171,6 +259,9 @@ def test_a_regularizer_acts_on_all_tasks() -> None:
     drawn = net.train().drawn(collate(list(range(5))))
     kinds = [(w, p.kind) for w, p in net.outcome(drawn, predict=True).predictions]
     assert kinds == [(1.0, "choice"), (0.5, "number")]
+    _, net, _ = assembled(**{**options, "regularizer": {"name": "r_drop"}}, **LEARNED)
+    found = net.train().outcome(drawn, predict=True).predictions
+    assert [float(w) for w, _ in found] == pytest.approx([1.0, 0.5])
 
 
 @pytest.mark.parametrize(("n", "m"), [(7, 7), (7, 20), (20, 7), (1, 5)])
@@ -194,6 +285,12 @@ def test_an_epoch_passes_over_all_examples_of_every_task(n: int, m: int) -> None
         ({"answers": "stars"}, "answers", "no auxiliary task is called"),
         ({"auxiliary": {"a.b": LIKE}}, "auxiliary.a.b", "named by a word"),
         ({"auxiliary": {"like": {**LIKE, "weight": -1.0}}}, "auxiliary.like.weight", "at least 0"),
+        (LEARNED, "task_weighting", "only the head's own is trained"),
+        (
+            {"auxiliary": {"like": {**LIKE, "weight": 0.0}}, **LEARNED},
+            "task_weighting",
+            "a weight above 0",
+        ),
         ({"auxiliary": {"like": {"weight": 1.0}}}, "auxiliary.like.head", "needs a value"),
         ({"auxiliary": {"t": {"head": lm_cases.HEADS["title"]}}}, "auxiliary.t.head", "one token"),
         (
