@@ -38,6 +38,7 @@ from llmrec.training.checkpoints import (
     shared_folder,
     trainable_state,
 )
+from llmrec.training.processes import counted_once
 
 Validate = Callable[[], Mapping[str, float]]
 
@@ -172,10 +173,7 @@ class _Trainer(Trainer):
         """Return the loss; several processes count each target once, not each process's mean."""
         loss, outputs = super().compute_loss(model, inputs, True, num_items_in_batch)
         if self.args.world_size > 1 and "n_targets" in outputs:
-            own = outputs["n_targets"]
-            every = self.accelerator.reduce(own.clone(), reduction="sum")
-            # The gradients are averaged over the processes afterwards.
-            loss = loss * (own * self.args.world_size / every)
+            loss = counted_once(loss, int(outputs["n_targets"]))
         return (loss, outputs) if return_outputs else loss
 
     def evaluate(self, *args: Any, **kwargs: Any) -> dict[str, float]:  # noqa: ARG002

@@ -10,6 +10,7 @@ from torch import nn
 
 from llmrec.heads.predictions import Prediction
 from llmrec.training.net import Net
+from llmrec.training.processes import counted_once, mean_of_processes
 from llmrec.training.teaching import Teacher
 from llmrec.training.uncertainty import Uncertainty
 
@@ -97,7 +98,8 @@ class TrainingNet(nn.Module):
 
         def learn(label: str, net: Net, part: Any, states: Any, targets: Any) -> None:
             given = net.given(part)
-            losses[label] = net.head.loss(states, targets, net.item_weights, **given)
+            loss = net.head.loss(states, targets, net.item_weights, **given)
+            losses[label] = counted_once(loss, len(targets))
             if predict:
                 found = net.head.prediction(states, net.item_weights, **given)
                 predictions.append((self.weight_of(label), found))
@@ -141,9 +143,12 @@ class TrainingNet(nn.Module):
     def take_losses(self) -> dict[str, float]:
         """Return the mean loss of each task, unweighted, since the last call; of several tasks.
 
-        Learned weights are there as well, as they are now.
+        Learned weights are there as well, as they are now. Several processes are asked together,
+        and the losses are those of the batches of all.
         """
-        found = {f"loss_{k}": float(torch.stack(v).mean()) for k, v in self._sums.items()}
+        found = {
+            f"loss_{k}": mean_of_processes(torch.stack(v).mean()) for k, v in self._sums.items()
+        }
         if self._sums and self.uncertainty is not None:
             found |= {f"weight_{k}": weight for k, weight in self.uncertainty.weights().items()}
         self._sums = {}
