@@ -20,7 +20,9 @@ class BM25:
     """Scores of texts for queries.
 
     The weight of a word in a text is ``idf · f (k1 + 1) / (f + k1 (1 − b + b · length / mean))``
-    with ``idf = log(1 + (N − n + ½) / (n + ½))``, f its count and n the texts that have it.
+    with ``idf = log(1 + (N − n + ½) / (n + ½))``, f its count and n the texts that have it. The
+    package bm25s gives the same (Lucene's) scores up to the factor k1 + 1, one query at a time; one
+    sparse product of all queries needs no package.
 
     Args:
         texts: N texts.

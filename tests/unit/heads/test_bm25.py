@@ -23,6 +23,18 @@ def test_the_formula_by_hand() -> None:
     assert not scores[2:].any()
 
 
+def test_scores_are_those_of_bm25s() -> None:
+    bm25s = pytest.importorskip("bm25s")
+    rng = np.random.default_rng(0)
+    texts = [" ".join(f"w{n}" for n in rng.zipf(1.5, rng.integers(1, 30))) for _ in range(200)]
+    queries = ["w1", "w2 w3 w50", "w7 w2 w1 w9", "w4 w4 w8"]
+    theirs = bm25s.BM25(k1=1.2, b=0.75, method="lucene", dtype="float64")
+    theirs.index([words(text) for text in texts], show_progress=False)
+    expected = [theirs.get_scores(words(query)) for query in queries]
+    # Lucene leaves out the constant factor k1 + 1.
+    np.testing.assert_allclose(BM25(texts).scores(queries), 2.2 * np.array(expected), rtol=1e-5)
+
+
 def test_words_and_empty_texts() -> None:
     assert words("It's N°5, Größe 2!") == ["it", "s", "n", "5", "größe", "2"]
     assert BM25(["", ""]).scores(["red"]).tolist() == [[0, 0]]
