@@ -60,29 +60,23 @@ def interaction_findings(sides: Sides) -> Iterator[Finding]:
     elif len(np.unique(a)) < len(a):
         # People come back to items in this log: without times a copy cannot be told from a return.
         copied[:] = False
-    if copied.any():
-        yield Finding(
-            "same-interaction",
-            "error",
-            sides.name,
-            int(copied.sum()),
-            len(held),
-            "the same user, item and time stand among the known interactions; remove duplicates "
-            "before splitting (data.duplicates=first)",
-            _examples(sides.held, np.flatnonzero(copied)),
-        )
+    yield from _found(
+        sides,
+        copied,
+        "same-interaction",
+        "error",
+        "the same user, item and time stand among the known interactions; remove duplicates "
+        "before splitting (data.duplicates=first)",
+    )
     again = repeated & ~copied
-    if again.any():
-        yield Finding(
-            "repeated-item",
-            "warning",
-            sides.name,
-            int(again.sum()),
-            len(held),
-            "the user had the item before; full ranking leaves the history out, so it can never "
-            "be hit; keep one interaction of each user and item, or judge repetition by itself",
-            _examples(sides.held, np.flatnonzero(again)),
-        )
+    yield from _found(
+        sides,
+        again,
+        "repeated-item",
+        "warning",
+        "the user had the item before; full ranking leaves the history out, so it can never "
+        "be hit; keep one interaction of each user and item, or judge repetition by itself",
+    )
 
 
 BLOCK = 2**20
@@ -127,53 +121,37 @@ def future_findings(sides: Sides) -> Iterator[Finding]:
     own_said = "; order each user's interactions before splitting" if sides.ordered else said
     last_own = _extreme(known.user, known.timestamp, sides.known.n_users, latest=True)
     after = last_own[held.user] > held.timestamp
-    if after.any():
-        yield Finding(
-            "train-after-held-out",
-            own,
-            sides.name,
-            int(after.sum()),
-            len(held),
-            "the same user has known interactions after the held-out one" + own_said,
-            _examples(sides.held, np.flatnonzero(after)),
-        )
+    yield from _found(
+        sides,
+        after,
+        "train-after-held-out",
+        own,
+        "the same user has known interactions after the held-out one" + own_said,
+    )
     first_own = _extreme(known.user, known.timestamp, sides.known.n_users, latest=False)
     only = (first_own[held.user] > held.timestamp) & (first_own[held.user] < LATEST)
-    if only.any():
-        yield Finding(
-            "user-from-future",
-            own,
-            sides.name,
-            int(only.sum()),
-            len(held),
-            "all that is known of the user is later than the held-out interaction" + own_said,
-            _examples(sides.held, np.flatnonzero(only)),
-        )
+    yield from _found(
+        sides,
+        only,
+        "user-from-future",
+        own,
+        "all that is known of the user is later than the held-out interaction" + own_said,
+    )
     first_item = _extreme(known.item, known.timestamp, sides.known.n_items, latest=False)
     future = (first_item[held.item] > held.timestamp) & (first_item[held.item] < LATEST)
-    if future.any():
-        yield Finding(
-            "item-from-future",
-            severity,
-            sides.name,
-            int(future.sum()),
-            len(held),
-            "the item is known only from later interactions of others: at that moment it was new"
-            + said,
-            _examples(sides.held, np.flatnonzero(future)),
-        )
+    yield from _found(
+        sides,
+        future,
+        "item-from-future",
+        severity,
+        "the item is known only from later interactions of others: at that moment it was new"
+        + said,
+    )
     late = int(known.timestamp.max()) > held.timestamp
     if late.any():
         n_later = int((known.timestamp > held.timestamp.min()).sum())
-        yield Finding(
-            "global-future",
-            severity,
-            sides.name,
-            int(late.sum()),
-            len(held),
-            f"{n_later:,} known interactions are later than the first held-out one" + said,
-            _examples(sides.held, np.flatnonzero(late)),
-        )
+        told = f"{n_later:,} known interactions are later than the first held-out one"
+        yield from _found(sides, late, "global-future", severity, told + said)
 
 
 LATEST = np.iinfo(np.int64).max
@@ -184,6 +162,15 @@ def _extreme(group: np.ndarray, time: np.ndarray, n: int, *, latest: bool) -> np
     found = np.full(n, np.iinfo(np.int64).min if latest else LATEST, np.int64)
     (np.maximum if latest else np.minimum).at(found, group, time)
     return found
+
+
+def _found(
+    sides: Sides, rows: np.ndarray, code: str, severity: Severity, said: str
+) -> Iterator[Finding]:
+    """Yield a finding about the held-out rows of a mask, if there are any."""
+    if rows.any():
+        shown = _examples(sides.held, np.flatnonzero(rows))
+        yield Finding(code, severity, sides.name, int(rows.sum()), len(rows), said, shown)
 
 
 def _examples(data: Dataset, rows: np.ndarray) -> tuple[str, ...]:
