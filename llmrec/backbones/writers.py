@@ -118,8 +118,9 @@ class CausalWriter:
         return self._bias(visible if full else near)
 
     def _bias(self, visible: torch.Tensor) -> torch.Tensor:
-        bias = torch.zeros(visible.shape, dtype=self.first.dtype, device=visible.device)
-        return bias.masked_fill_(~visible, torch.finfo(bias.dtype).min).unsqueeze(1)
+        # Several times faster than filling by a mask: 0 where it is visible, the lowest elsewhere.
+        bias = visible.to(self.first.dtype).sub_(1).mul_(torch.finfo(self.first.dtype).max)
+        return bias.unsqueeze(1)
 
 
 class Seq2SeqWriter:
@@ -234,10 +235,11 @@ def _distances(
         dtype: of the bias.
     """
     length = int(apart.max()) + 1
-    # That of the last of so many tokens, from the nearest on.
+    # That of the last of so many tokens, from the nearest on; and that of what is not visible.
     table = attention.compute_bias(1, length, past_seen_tokens=length - 1)[0, :, 0].flip(1)
-    bias = table.to(dtype)[:, apart].transpose(0, 1)
-    return bias.masked_fill(~visible.unsqueeze(1), torch.finfo(dtype).min)
+    lowest = table.new_full((len(table), 1), torch.finfo(dtype).min, dtype=dtype)
+    table = torch.cat([table.to(dtype), lowest], 1)
+    return table[:, torch.where(visible, apart, length)].transpose(0, 1)
 
 
 def _split(attention: Any, projected: torch.Tensor) -> torch.Tensor:

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import math
 from typing import Protocol
 
 import torch
 
 from llmrec.heads.trie import IdentifierTrie
 
+LOG2_E = math.log2(math.e)
 # Logits that are in memory at once, as numbers.
-LOGITS_AT_ONCE = 2**22
+LOGITS_AT_ONCE = 2**20
 # All that is below the beams is read at once if these are so many times the tokens, at most, that
 # would be read step by step, and so many tokens of all rows.
-READ_AHEAD, READ_AT_ONCE = 2, 2**15
+READ_AHEAD, READ_AT_ONCE = 1.5, 2**15
 
 
 class Writer(Protocol):
@@ -117,20 +119,40 @@ class _Ahead:
         moved = trie.place[nodes] - (ends - trie.below[nodes])
         place = moved.gather(1, beam) + slots
         inside = trie.order[torch.where(real, place, 0)].long()
-        size = torch.where(real, trie.below[inside], 1)
-        apart = slots.unsqueeze(2) - slots.unsqueeze(1)
-        own = (apart >= 0) & (apart < size.unsqueeze(1))
+        end = slots + torch.where(real, trie.below[inside], 1)  # of what is below each token
+        own = (slots.unsqueeze(2) < end.unsqueeze(1)).tril_()
         tokens = torch.where(real, trie.tokens[(inside - 1).clamp(min=0)], 0)
         states = writer.read(tokens, parents.gather(1, beam), own)
         following, _, possible = trie.follow(inside[real].unsqueeze(0))
         self.table = _steps(writer, states[real].unsqueeze(0), following, possible)[0]
         # Rows of the table, those of a row of the batch one after another.
         self.moved = totals.cumsum(0) - totals - moved
+        # On a way that does not part, what follows a token is the next row.
+        sums = self.table[:, 0].double().cumsum(0)
+        self.sums = torch.cat([sums.new_zeros(1), sums])
 
     def steps(self, nodes: torch.Tensor, width: int) -> torch.Tensor:
         """Return the (B, n, width) log-probabilities of what may follow each of the nodes."""
-        rows = torch.where(self.trie.below[nodes] > 0, self.moved + self.trie.place[nodes], 0)
-        return self.table[rows, :width]
+        return self.table[self._rows(nodes), :width]
+
+    def ends(self, nodes: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor] | None:
+        """Return where (B, n) nodes lead to, if none of the ways parts.
+
+        Returns:
+            (B, n) leaf numbers, and (B, n) log-probabilities of all that leads there.
+        """
+        trie, length = self.trie, self.trie.below[nodes]
+        if not torch.equal(length, trie.height[nodes]):
+            return None
+        rows = self._rows(nodes)
+        last = trie.order[(trie.place[nodes] + length - 1).clamp(min=0)].long()
+        return trie.leaf[trie.starts[last] + 1], (
+            self.sums[rows + length] - self.sums[rows]
+        ).float()
+
+    def _rows(self, nodes: torch.Tensor) -> torch.Tensor:
+        """Return the (B, n) rows of the table that are about nodes; any for a leaf."""
+        return torch.where(self.trie.below[nodes] > 0, self.moved + self.trie.place[nodes], 0)
 
     def go_on(self, parents: torch.Tensor) -> None:
         """Go on with (B, n) beams, given by the number of the parent of each."""
@@ -197,6 +219,12 @@ def beam_search(
             ahead = _Ahead(writer, trie, nodes, parents)
         else:
             states = writer.step(tokens.gather(1, kept), parents)
+        if ahead and (found := ahead.ends(nodes)):
+            # One continuation for each beam: none puts another one out of the race.
+            leaf, steps = found
+            finished, kept = torch.cat([finished, scores + steps], 1).topk(n_beams)
+            leaves = torch.cat([leaves, leaf], 1).gather(1, kept)
+            break
     return leaves.masked_fill(finished.isneginf(), -1), finished
 
 
@@ -222,8 +250,18 @@ def _steps(
     parts = zip(
         states.flatten(0, 1).split(at_once), tokens.flatten(0, 1).split(at_once), strict=True
     )
-    found = [writer.logits(part).float().log_softmax(1).gather(1, asked) for part, asked in parts]
+    found = [_log_probabilities(writer.logits(part).float(), asked) for part, asked in parts]
     return torch.cat(found).view_as(tokens).masked_fill(~real, -torch.inf)
+
+
+def _log_probabilities(logits: torch.Tensor, asked: torch.Tensor) -> torch.Tensor:
+    """Return the (N, W) log-probabilities of the tokens `asked` for; (N, V) logits are used up."""
+    top = logits.amax(1, keepdim=True)
+    wanted = logits.gather(1, asked) - top
+    # In place, by powers of two, and without numbers near 0, which CPUs are slow at: 2**-100 adds
+    # nothing to a sum that is above 1.
+    torch.add(top * -LOG2_E, logits, alpha=LOG2_E, out=logits).clamp_(min=-100).exp2_()
+    return wanted - logits.sum(1, keepdim=True).log_()
 
 
 @torch.inference_mode()
