@@ -19,6 +19,7 @@ from llmrec.experiment.datasets import load_dataset
 from llmrec.experiment.schema import check_config, complete, recommenders
 from llmrec.prompts.lint import lint
 from llmrec.prompts.records import item_records
+from llmrec.prompts.text import joined
 from llmrec.recommenders.hosted import HostedLanguageModel
 
 SHOWN_CANDIDATES = 9
@@ -187,13 +188,13 @@ def _words_and_tokens(model: Any, train: Dataset, queries: Queries, asked: int |
         size = min(model._head.list_size, len(records))
         others = [item for item in range(size) if item != asked][: size - 1]
         candidates = np.sort([*others, asked])[None]
-    (text,) = prompt.render(records, queries.histories, queries.ratings, candidates)
+    parts = prompt.parts(records, queries.histories, queries.ratings, candidates)
+    text = joined(*parts[0])
     tokenizer = tokenizer_of(model, train, records)
     prefix, suffix = backbone.frame(tokenizer, model._head.needs("text"))
     whole = tokenizer(text, add_special_tokens=False)["input_ids"]
-    rows, _ = prompt.tokenise(tokenizer, [text], prefix, suffix)
+    rows, (n_cut,) = prompt.tokenise(tokenizer, parts, prefix, suffix)
     read = rows[0].tolist()
-    n_cut = len(whole) + len(prefix) + len(suffix) - len(read)
     shown = min(int(queries.histories.lengths[0]), prompt.history_length)
     left_out = int(queries.histories.lengths[0]) - shown
     return [

@@ -59,6 +59,7 @@ class PairPrompts:
         self.tokenizer = tokenizer
         self.items = items
         self.prefix, self.suffix = list(frame[0]), list(frame[1])
+        self.room = prompt.max_length - len(self.prefix) - len(self.suffix)
         self._own_words = not prompt.question_reads_history
         self._questions: dict[int, tuple[str, Tokens]] = {}
         self._seams: dict[tuple[str, str], bool] = {}
@@ -73,6 +74,9 @@ class PairPrompts:
             histories: B rows of item ids, oldest first.
             ratings: their ratings, same rows, or None.
             candidates: B rows of item ids to ask about; pairs are numbered through the rows.
+
+        Raises:
+            DataError: if a question alone is too long.
         """
         shown = self.prompt.shown(self.items, histories, ratings)
         texts = [self.prompt.render_history(history) for history in shown]
@@ -84,6 +88,9 @@ class PairPrompts:
                 continue
             questions = self._asked(shown[row], asked.tolist())
             head, tails = self._split(texts[row], heads[row], questions)
+            for (question, _), tail in zip(questions, tails, strict=True):
+                n_tokens = len(head) + len(tail) - len(heads[row])
+                self.prompt.require_room(question, n_tokens, self.room)
             first = int(candidates.offsets[row])
             groups, cut = self._framed(head, tails, first)
             found += groups
@@ -136,8 +143,7 @@ class PairPrompts:
         What is left of the history depends on the length of the question: those that are cut at
         the same place share it.
         """
-        room = self.prompt.max_length - len(self.prefix) - len(self.suffix)
-        cuts = np.array([max(0, len(head) + len(tail) - room) for tail in tails])
+        cuts = np.array([max(0, len(head) + len(tail) - self.room) for tail in tails])
         groups = []
         for cut in np.unique(cuts).tolist():
             members = np.flatnonzero(cuts == cut)

@@ -29,8 +29,8 @@ class Text:
     The template sees ``history``: items oldest first, each with the fields of the item file and
     ``rating`` (None if unknown); the question also sees ``candidate``, an item without a rating,
     or, for a head that chooses from a list, ``candidates``: items with a ``letter`` each.
-    A name that the data set lacks is an error. The oldest tokens go first when a prompt is too
-    long; how many prompts were cut is reported with the model.
+    A name that the data set lacks is an error. The history's oldest tokens go first when a prompt
+    is too long; how many prompts were cut is reported with the model. A question is never cut.
 
     Args:
         template: what the model reads of the history.
@@ -83,7 +83,21 @@ class Text:
         ratings: Ragged | None,
         candidates: np.ndarray | None,
     ) -> list[str]:
-        """Return one prompt per row.
+        """Return one prompt per row: history and question, joined by a blank.
+
+        The arguments are those of `parts`.
+        """
+        parts = self.parts(items, histories, ratings, candidates)
+        return [joined(history, question) for history, question in parts]
+
+    def parts(
+        self,
+        items: Sequence[Mapping[str, str]],
+        histories: Ragged,
+        ratings: Ragged | None,
+        candidates: np.ndarray | None,
+    ) -> list[tuple[str, str | None]]:
+        """Return what each row's prompt says of the history, and its question.
 
         Args:
             items: fields of every item of the catalogue, by item id.
@@ -96,14 +110,13 @@ class Text:
             DataError: if a template names a field that the items lack, or fails otherwise.
         """
         shown = self.shown(items, histories, ratings)
-        prompts = []
+        found: list[tuple[str, str | None]] = []
         for row, history in enumerate(shown):
-            text = self.render_history(history)
+            question = None
             if candidates is not None:
                 question = self._question(history, items, candidates[row])
-                text = f"{text} {question}"
-            prompts.append(text)
-        return prompts
+            found.append((self.render_history(history), question))
+        return found
 
     def shown(
         self, items: Sequence[Mapping[str, str]], histories: Ragged, ratings: Ragged | None
@@ -150,23 +163,58 @@ class Text:
         return "history" in _names(self.question)
 
     def tokenise(
-        self, tokenizer: Any, prompts: Sequence[str], prefix: Sequence[int], suffix: Sequence[int]
-    ) -> tuple[Ragged, int]:
-        """Return token ids of each prompt and how many prompts had to be cut.
+        self,
+        tokenizer: Any,
+        parts: Sequence[tuple[str, str | None]],
+        prefix: Sequence[int],
+        suffix: Sequence[int],
+    ) -> tuple[Ragged, np.ndarray]:
+        """Return token ids of each prompt, and (N,) how many tokens were cut off its history.
 
         Args:
             tokenizer: a transformers tokenizer.
-            prompts: N texts.
+            parts: N histories and questions, as `parts` returns them.
             prefix: token ids put before each, e.g. BERT's classification token.
             suffix: token ids put after each, e.g. the mask token or the end of the sentence.
+
+        Raises:
+            DataError: if a question alone is too long.
         """
-        if not prompts:
-            return Ragged.empty(0, np.int64), 0
-        rows = tokenizer(list(prompts), add_special_tokens=False)["input_ids"]
+        if not parts:
+            return Ragged.empty(0, np.int64), np.zeros(0, np.int64)
+        texts = [joined(history, question) for history, question in parts]
+        rows = tokenizer(texts, add_special_tokens=False)["input_ids"]
         room = self.max_length - len(prefix) - len(suffix)
-        n_cut = sum(len(row) > room for row in rows)
-        whole = [[*prefix, *row[max(0, len(row) - room) :], *suffix] for row in rows]
-        return Ragged.from_rows(whole, np.int64), n_cut
+        cuts = np.array([max(0, len(row) - room) for row in rows], np.int64)
+        for row in np.flatnonzero(cuts).tolist():
+            history, question = parts[row]
+            if question is not None:
+                (shown,) = tokenizer([history], add_special_tokens=False)["input_ids"]
+                self.require_room(question, len(rows[row]) - len(shown), room)
+        whole = [
+            [*prefix, *row[cut:], *suffix] for row, cut in zip(rows, cuts.tolist(), strict=True)
+        ]
+        return Ragged.from_rows(whole, np.int64), cuts
+
+    def require_room(self, question: str, n_tokens: int, room: int) -> None:
+        """Check that a question fits into a prompt without any history.
+
+        Raises:
+            DataError: if it does not.
+        """
+        if n_tokens > room:
+            listed = "lower head.list_size, " if "candidates" in self.question_names else ""
+            raise DataError(
+                f'a question of {n_tokens} tokens, "{question[:60]}...", does not fit into '
+                f"prompt.max_length={self.max_length}, which leaves {max(0, room)}; only the "
+                f"history is cut, so raise prompt.max_length, {listed}or shorten it in "
+                "prompt.question, e.g. with {{ item.title | truncate(40) }}"
+            )
+
+
+def joined(history: str, question: str | None) -> str:
+    """Return a prompt: the history, then, after a blank, the question, if there is one."""
+    return history if question is None else f"{history} {question}"
 
 
 def _environment() -> Any:

@@ -14,10 +14,11 @@ import torch
 from llmrec.core.errors import ComponentError
 from llmrec.core.protocols import FitContext
 from llmrec.core.seeding import derive_seed
-from llmrec.core.types import Dataset
+from llmrec.core.types import Dataset, Ragged
 from llmrec.recommenders.identifiers import closed, identifier_examples
 from llmrec.recommenders.listwise import METRIC as LIST_METRIC
 from llmrec.recommenders.listwise import (
+    ListCollator,
     list_batches,
     lists_candidates,
     validated_lists,
@@ -123,6 +124,8 @@ def fit_assembled(
     if assembled.codes is not None:
         facts |= assembled.codes.facts
     facts |= beside_facts(owner, taught, fitted.curve)
+    if isinstance(main, ListCollator):
+        n_cut = len(main.cut)  # its lists were drawn while training
     if n_cut is not None:
         facts["prompts_cut"] = n_cut
     if owner._backbone.commit is not None:
@@ -182,6 +185,10 @@ def training_batches(
     if assembled.averages is not None:
         assert examples.targets is not None
         offsets = assembled.averages.of_places(train_side, examples.targets, others=around)
+    if isinstance(batches, TextBatches) and head.judges_candidates:
+        # The question about any item has to fit: better known now than after the training.
+        everything = np.arange(train_side.n_items)
+        batches.tokens_and_cuts(Ragged.empty(len(everything)), None, everything)
     if isinstance(batches, ItemBatches):
         return examples.lengths, JudgedCollator(examples, batches, candidates, targets, offsets)
     # All prompts are tokenised once; a batch only pads.

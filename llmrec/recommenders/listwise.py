@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 # NDCG of the true item within one list of others: not of the catalogue, so the name says so.
 METRIC = "list_ndcg@10"
 ORDER_SEED = 20231102
+TRIALS = 256
 
 # Returns (B, K) items for B queries, best first, −1 where there are no more.
 Candidates = Callable[[Queries], np.ndarray]
@@ -90,6 +91,7 @@ class ListCollator:
         negatives: the other items.
         first: (N, K) items of a retriever to prefer, or (N, 0).
         size: candidates of a list.
+        cut: numbers of the examples whose history was cut, in one of the lists so far.
     """
 
     examples: Examples
@@ -97,6 +99,7 @@ class ListCollator:
     negatives: Negatives
     first: np.ndarray
     size: int
+    cut: set[int] = field(default_factory=set)
 
     def __call__(self, numbers: Sequence[int]) -> Batch:
         rows = np.asarray(numbers)
@@ -104,17 +107,35 @@ class ListCollator:
         assert self.examples.targets is not None
         truth = self.examples.items[self.examples.targets[rows]].tolist()
         rng = np.random.default_rng(int(torch.randint(2**31, (1,))))
+        lists = self.lists(rows, rng)
+        tokens, cuts = self.batches.tokens_and_cuts(histories, ratings, lists)
+        self.cut.update(rows[cuts > 0].tolist())
+        batch = pad_tokens(tokens, self.batches.tokenizer.pad_token_id)
+        targets = (lists == np.array(truth)[:, None]).argmax(1)
+        return {**batch, "targets": torch.from_numpy(targets)}
+
+    def lists(self, rows: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+        """Return (N, size) lists of the true item of each example and others, −1 for none."""
+        assert self.examples.targets is not None
+        histories, _ = self.examples.histories(rows)
+        truth = self.examples.items[self.examples.targets[rows]].tolist()
         lists = np.full((len(rows), self.size), PADDING, np.int64)
         for place, (item, history) in enumerate(zip(truth, histories, strict=True)):
             shut = {item, *history.tolist()}
             others = self.negatives.draw(rng, self.size - 1, shut, self.first[rows[place]])
             listed = rng.permutation([item, *others])
             lists[place, : len(listed)] = listed
-        batch = pad_tokens(
-            self.batches.tokens(histories, ratings, lists), self.batches.tokenizer.pad_token_id
-        )
-        targets = (lists == np.array(truth)[:, None]).argmax(1)
-        return {**batch, "targets": torch.from_numpy(targets)}
+        return lists
+
+    def require_room(self, seed: int) -> None:
+        """Check on some lists, before hours of training, that lists fit into a prompt.
+
+        Raises:
+            DataError: if one does not.
+        """
+        rng = np.random.default_rng(derive_seed(seed, "trial lists"))
+        rows = rng.permutation(len(self.examples))[:TRIALS]
+        self.batches.tokens_and_cuts(*self.examples.histories(rows), self.lists(rows, rng))
 
 
 def list_batches(
@@ -138,6 +159,7 @@ def list_batches(
     collate = ListCollator(
         examples, batches, negatives_of(assembled.head, train), first, list_size(assembled)
     )
+    collate.require_room(owner.seed)
     return examples.lengths, collate
 
 

@@ -96,10 +96,20 @@ class TextBatches:
         self, histories: Ragged, ratings: Ragged | None, candidates: np.ndarray | None
     ) -> Ragged:
         """Return the token ids of each row's prompt; `n_cut` counts the prompts cut so far."""
-        prompts = self.prompt.render(self.items, histories, ratings, candidates)
-        rows, n_cut = self.prompt.tokenise(self.tokenizer, prompts, self.prefix, self.suffix)
-        self.n_cut += n_cut
+        rows, cuts = self.tokens_and_cuts(histories, ratings, candidates)
+        self.n_cut += int((cuts > 0).sum())
         return rows
+
+    def tokens_and_cuts(
+        self, histories: Ragged, ratings: Ragged | None, candidates: np.ndarray | None
+    ) -> tuple[Ragged, np.ndarray]:
+        """Return the same, not counted, with (N,) how many tokens each row lost.
+
+        Raises:
+            DataError: if a question alone is too long.
+        """
+        parts = self.prompt.parts(self.items, histories, ratings, candidates)
+        return self.prompt.tokenise(self.tokenizer, parts, self.prefix, self.suffix)
 
     def groups(self, histories: Ragged, ratings: Ragged | None, candidates: Ragged) -> list[Group]:
         """Return the tokens of each history's prompts, one for each of its row of candidates."""

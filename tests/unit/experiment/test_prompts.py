@@ -62,6 +62,12 @@ def test_a_candidate_is_the_held_out_item_or_another() -> None:
         prompt_text("gpt2_titles", "u5", DATA, candidate="i3")
 
 
+def test_a_list_that_does_not_fit_is_no_prompt() -> None:
+    assert "(A) " in prompt_text("gpt2_listwise", "u5", DATA).partition("read by the model:\n")[2]
+    with pytest.raises(DataError, match=r"Candidates: \(A\).* raise prompt\.max_length"):
+        prompt_text("gpt2_listwise", "u5", [*DATA, "model.prompt.max_length=20"])
+
+
 def test_item_prompts_are_a_list_of_items() -> None:
     _, known = held_out(4)
     shown = prompt_text("items_no_text", "u5", [*DATA, "model.prompt.max_length=3"])

@@ -97,14 +97,39 @@ def test_ranges_are_checked() -> None:
 def test_long_prompts_keep_their_end_and_are_counted() -> None:
     tokenizer = train_tokenizer("bpe", ["alpha beta gamma delta"], 300)
     text = Text(max_length=5)
-    rows, n_cut = text.tokenise(tokenizer, ["alpha beta gamma delta", "a", ""], [1], [2])
+    prompts = [(history, None) for history in ("alpha beta gamma delta", "a", "")]
+    rows, cuts = text.tokenise(tokenizer, prompts, [1], [2])
     whole = tokenizer("alpha beta gamma delta", add_special_tokens=False)["input_ids"]
     assert len(whole) > 3
     assert rows[0].tolist() == [1, *whole[-3:], 2]
     assert rows[1].tolist() == [1, *tokenizer("a")["input_ids"], 2]
     assert rows[2].tolist() == [1, 2]
-    assert n_cut == 1
-    assert text.tokenise(tokenizer, [], [1], [2])[1] == 0
+    assert cuts.tolist() == [len(whole) - 3, 0, 0]
+    assert not len(text.tokenise(tokenizer, [], [1], [2])[1])
+
+
+@pytest.mark.parametrize("kind", ["bpe", "wordpiece", "unigram"])
+def test_a_question_is_never_cut(kind: str) -> None:
+    tokenizer = train_tokenizer(kind, ["alpha beta gamma delta epsilon zeta"], 300)
+    history, question = "alpha beta gamma", "delta epsilon"
+    whole, shown = tokenizer([f"{history} {question}", history], add_special_tokens=False)[
+        "input_ids"
+    ]
+    asked = len(whole) - len(shown)
+    rows, cuts = Text(max_length=asked + 3).tokenise(tokenizer, [(history, question)], [1], [2])
+    assert rows[0].tolist() == [1, *whole[len(shown) - 1 :], 2]
+    assert cuts.tolist() == [len(shown) - 1]
+    rows, cuts = Text(max_length=asked + 2).tokenise(tokenizer, [(history, question)], [1], [2])
+    assert rows[0].tolist() == [1, *whole[len(shown) :], 2]
+    with pytest.raises(DataError, match=f"a question of {asked} tokens.*leaves {asked - 1}"):
+        Text(max_length=asked + 1).tokenise(tokenizer, [(history, question)], [1], [2])
+
+
+def test_a_model_whose_questions_do_not_fit_is_not_trained() -> None:
+    split = lm_cases.split()
+    model = lm_cases.model(head="yes_no", prompt="text", parts={"prompt": {"max_length": 6}})
+    with pytest.raises(DataError, match=r'"Will the user like .*raise prompt\.max_length'):
+        model.fit(split.train)
 
 
 def test_how_many_prompts_were_cut_is_reported() -> None:

@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 import torch
 
-from llmrec.core.config import check
-from llmrec.core.errors import ComponentError, ConfigError
+from llmrec.core.config import build, check
+from llmrec.core.errors import ComponentError, ConfigError, DataError
 from llmrec.core.types import Queries
 from llmrec.prompts.text import Text
 from llmrec.recommenders import listwise
@@ -43,8 +43,6 @@ def fitted(**options: Any) -> Any:
 
 
 def listwise_model(**options: Any) -> Any:
-    from llmrec.core.config import build
-
     return build("recommender", spec(**options), seed=1)
 
 
@@ -160,13 +158,13 @@ def collator(model: Any) -> listwise.ListCollator:
 
 def drawn(made: listwise.ListCollator, numbers: list[int], monkeypatch: Any) -> tuple[Any, Any]:
     seen: list[np.ndarray] = []
-    whole = type(made.batches).tokens
+    whole = type(made.batches).tokens_and_cuts
 
     def watched(self, histories, ratings, lists):
         seen.append(lists)
         return whole(self, histories, ratings, lists)
 
-    monkeypatch.setattr(type(made.batches), "tokens", watched)
+    monkeypatch.setattr(type(made.batches), "tokens_and_cuts", watched)
     return made(numbers), seen[-1]
 
 
@@ -267,3 +265,32 @@ def test_answers_that_begin_alike_are_refused() -> None:
     head = listwise_model()._head
     with pytest.raises(ComponentError, match='" A" and " B" begin with the same token'):
         answer_tokens(Alike(), head)
+
+
+def test_a_long_prompt_loses_its_history_alone_and_is_counted() -> None:
+    assert fitted(head={"list_size": 2}).info.details["prompts_cut"] == 0
+    whole = fitted()
+    batches = whole._model.batches
+    lists = np.tile([0, 3, 5, 8], (2, 1))
+    queries = lm_cases.queries().take(slice(0, 2))
+    (first, _), _ = batches.prompt.parts(batches.items, queries.histories, None, lists)
+    (shown,) = batches.tokenizer([first], add_special_tokens=False)["input_ids"]
+    long = max(len(row) for row in batches.tokens(queries.histories, None, lists))
+    made = spec(epochs=2)
+    made["prompt"]["max_length"] = long - len(shown) + 8
+    split = lm_cases.split()
+    details = build("recommender", made, seed=1).fit(split.train, split.valid).info.details
+    assert 0 < details["prompts_cut"] <= details["n_examples"]
+
+
+def test_lists_that_do_not_fit_are_refused_before_training() -> None:
+    made = spec()
+    made["prompt"]["max_length"] = 20
+    split = lm_cases.split()
+    with pytest.raises(DataError, match=r"which leaves 20; .* lower head\.list_size"):
+        build("recommender", made, seed=1).fit(split.train, split.valid)
+    made["prompt"]["max_length"] = 120
+    model = build("recommender", made, seed=1).fit(split.train, split.valid)
+    model._model.batches.prompt.max_length = 20
+    with pytest.raises(DataError, match=r'a question of \d+ tokens, "Choose: \(A\)'):
+        model.score(lm_cases.queries())

@@ -16,7 +16,7 @@ from llmrec.recommenders import scoring
 from llmrec.recommenders.shared_history import PACKED_TOKENS, can_share, packs
 
 N_ITEMS = len(lm_cases.TITLES)
-SHORT = {"prompt": {"max_length": 14}}
+SHORT = {"prompt": {"max_length": 32}}
 READS_HISTORY = {
     "prompt": {"question": "After {{ history | length }} films, {{ candidate.title }}? Yes or No:"}
 }
