@@ -50,7 +50,7 @@ class Writer(Protocol):
         ...
 
     def logits(self, states: torch.Tensor) -> torch.Tensor:
-        """Return (…, V) logits of the (…, H) states."""
+        """Return (…, V) logits of the (…, H) states, which nobody else holds."""
         ...
 
 
@@ -70,6 +70,7 @@ class TrieArrays:
         self.leaf = torch.from_numpy(trie.leaf).to(device)
         self.below = torch.from_numpy(trie.below).to(device)
         self.height = torch.from_numpy(trie.height).to(device)
+        self.forced = torch.from_numpy(trie.forced).to(device)
         self.order = torch.from_numpy(trie.order).to(device)
         self.place = torch.from_numpy(trie.place).to(device)
         self.nowhere = len(trie.leaf) - 1  # the last node of the last level is a leaf
@@ -142,7 +143,7 @@ class _Ahead:
             (B, n) leaf numbers, and (B, n) log-probabilities of all that leads there.
         """
         trie, length = self.trie, self.trie.below[nodes]
-        if not torch.equal(length, trie.height[nodes]):
+        if not trie.forced[nodes].all():
             return None
         rows = self._rows(nodes)
         last = trie.order[(trie.place[nodes] + length - 1).clamp(min=0)].long()

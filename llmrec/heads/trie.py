@@ -30,6 +30,7 @@ class IdentifierTrie:
         leaf: (n_nodes,) int64 number of the leaf, −1 for a node inside.
         below: (n_nodes,) int32 nodes inside, among a node and all below it; 0 for a leaf.
         height: (n_nodes,) int32 nodes inside on the longest way down; 0 for a leaf.
+        forced: (n_nodes,) bool, whether a single leaf is below a node, or it is one.
         order: (n_inside,) int32 nodes inside, depth first: all that are below one follow it.
         place: (n_nodes,) int32 where each node inside stands in `order`.
         items: items of each leaf, several where identifiers are equal.
@@ -91,6 +92,7 @@ class IdentifierTrie:
         self.below = np.zeros(n_nodes, np.int32)
         self.height = np.zeros(n_nodes, np.int32)
         self.place = np.zeros(n_nodes, np.int32)
+        self.forced = self.leaf >= 0
         inside = [np.flatnonzero(self.leaf[a:b] < 0) + a for a, b in pairwise(levels)]
         for nodes in reversed(inside):
             if len(nodes):
@@ -99,6 +101,8 @@ class IdentifierTrie:
                 children = slice(starts[nodes[0]] + 1, starts[nodes[-1] + 1] + 1)
                 self.below[nodes] = 1 + np.add.reduceat(self.below[children], cuts)
                 self.height[nodes] = 1 + np.maximum.reduceat(self.height[children], cuts)
+                single = starts[nodes + 1] - starts[nodes] == 1
+                self.forced[nodes] = single & self.forced[starts[nodes] + 1]
         before = np.concatenate([[0], np.cumsum(self.below[1:], dtype=np.int64)])
         for nodes in inside:
             if len(nodes):

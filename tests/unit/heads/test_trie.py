@@ -74,6 +74,14 @@ def test_each_leaf_knows_its_items(identifiers: list[tuple[int, ...]]) -> None:
     assert (trie.leaf >= 0).sum() == trie.n_leaves
 
 
+def leaves_below(trie: IdentifierTrie, node: int) -> list[int]:
+    """Return the leaves below a node, or itself."""
+    if trie.leaf[node] >= 0:
+        return [node]
+    edges = range(trie.starts[node], trie.starts[node + 1])
+    return [leaf for edge in edges for leaf in leaves_below(trie, edge + 1)]
+
+
 @given(identifiers=IDENTIFIERS)
 @settings(max_examples=80, deadline=None)
 def test_what_is_below_a_node_follows_it_in_the_order(identifiers: list[tuple[int, ...]]) -> None:
@@ -90,6 +98,7 @@ def test_what_is_below_a_node_follows_it_in_the_order(identifiers: list[tuple[in
     for node in range(len(trie.leaf)):
         below, height = walked(node)
         assert (trie.below[node], trie.height[node]) == (len(below), height)
+        assert trie.forced[node] == (len(leaves_below(trie, node)) == 1)
         if below:
             start = trie.place[node]
             assert trie.order[start : start + len(below)].tolist() == below
@@ -142,7 +151,7 @@ class Fixed:
         return self.after[tokens]
 
     def logits(self, states: torch.Tensor) -> torch.Tensor:
-        return states
+        return states.clone()
 
 
 @given(identifiers=IDENTIFIERS, seed=st.integers(0, 1000))
