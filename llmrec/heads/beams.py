@@ -261,7 +261,7 @@ def _log_probabilities(logits: torch.Tensor, asked: torch.Tensor) -> torch.Tenso
     wanted = logits.gather(1, asked) - top
     # In place, by powers of two, and without numbers near 0, which CPUs are slow at: 2**-100 adds
     # nothing to a sum that is above 1.
-    torch.add(top * -LOG2_E, logits, alpha=LOG2_E, out=logits).clamp_(min=-100).exp2_()
+    logits.sub_(top).mul_(LOG2_E).clamp_(min=-100).exp2_()
     return wanted - logits.sum(1, keepdim=True).log_()
 
 

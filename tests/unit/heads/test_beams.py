@@ -81,11 +81,13 @@ def assert_same(
     ours: list[list[int]], scores: torch.Tensor, theirs: list[list[int]], values: torch.Tensor
 ) -> None:
     """Assert that two searches found the same, best first; those that tie may change places."""
-    np.testing.assert_allclose(scores, values, rtol=1e-4, atol=1e-4)
+    # Logits of a random T5 are in the thousands: so is what their rounding moves the best beam by.
+    near = 1e-4 + 1e-5 * float(values.abs().max()) if len(values) else 0.0
+    np.testing.assert_allclose(scores, values, rtol=1e-4, atol=near)
     expected = {tuple(row): float(value) for row, value in zip(theirs, values, strict=True)}
     worst = float(values[-1]) if len(values) else 0.0
     for row, score in zip(ours, scores.tolist(), strict=True):
-        assert score == pytest.approx(expected.get(tuple(row), worst), rel=1e-4, abs=1e-4)
+        assert score == pytest.approx(expected.get(tuple(row), worst), rel=1e-4, abs=near)
     assert len({tuple(row) for row in ours}) == len(ours)
 
 
