@@ -11,10 +11,9 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any, Literal
 
-from llmrec.core.errors import ComponentError, DataError
+from llmrec.core.errors import DataError
 from llmrec.core.extras import require
 
 TokenizerKind = Literal["bpe", "wordpiece", "unigram"]
@@ -31,10 +30,6 @@ PAD, UNK, BOS, EOS, CLS, SEP, MASK = (
 
 
 SPECIAL = [PAD, UNK, BOS, EOS, CLS, SEP, MASK]
-# What a folder with a tokenizer holds at least one of; without any, transformers makes up one
-# that knows no word.
-FILES = ("tokenizer*", "vocab.*", "spiece.model", "*.bpe.model", "*.tiktoken", "tekken.json")
-LOOKED_AT = 100
 PRIVATE_USE = 0xF0000
 ROUNDS = 3
 
@@ -100,57 +95,6 @@ def train_tokenizer(kind: TokenizerKind, texts: Sequence[str], vocabulary_size: 
         padding_side="right",
         clean_up_tokenization_spaces=False,
     )
-
-
-def tokenizer_folder(checkpoint: Path) -> Path | None:
-    """Return the folder of a local checkpoint's tokenizer; None if it has none.
-
-    A language model that llmrec saved keeps its tokenizer beside the weights, which are in
-    ``backbone``.
-    """
-    places = [checkpoint]
-    if checkpoint.resolve().name == "backbone":
-        places.append(checkpoint.resolve().parent / "tokenizer")
-    for place in places:
-        if any(path.is_file() for pattern in FILES for path in place.glob(pattern)):
-            return place
-    return None
-
-
-def require_tokenizer(checkpoint: str) -> str:
-    """Return where to read a checkpoint's tokenizer from: a hub name, or its own folder.
-
-    Raises:
-        ComponentError: if a local folder has none.
-    """
-    folder = Path(checkpoint)
-    if not folder.is_dir():
-        return checkpoint
-    found = tokenizer_folder(folder)
-    if found is None:
-        raise ComponentError(
-            f"the checkpoint {checkpoint} has no tokenizer, so that no text could be read with "
-            "it; put the tokenizer's files there (tokenizer.json, tokenizer_config.json), or "
-            "choose a prompt that reads no words, e.g. model/prompt=items"
-        )
-    return str(found)
-
-
-def require_words(tokenizer: Any, texts: Sequence[str], checkpoint: str) -> None:
-    """Check on some texts that a checkpoint's tokenizer knows anything of them.
-
-    Raises:
-        ComponentError: if it turns all of them into nothing, or into unknown tokens.
-    """
-    sample = [text for text in texts if text.strip()][:LOOKED_AT]
-    if not sample:
-        return
-    rows = tokenizer(sample, add_special_tokens=False)["input_ids"]
-    if all(token == tokenizer.unk_token_id for row in rows for token in row):
-        raise ComponentError(
-            f"the tokenizer of {checkpoint} knows nothing of the texts, such as {sample[0]!r}: "
-            "all of it is unknown to it; choose a checkpoint of the language of the items"
-        )
 
 
 def words_of(tokenizer: Any, texts: Sequence[str]) -> Counter[str]:
