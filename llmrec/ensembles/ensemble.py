@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal, Self
@@ -23,6 +24,7 @@ from llmrec.recommenders.base import (
     load_recommender,
     require_valid,
 )
+from llmrec.recommenders.parts import Records, added_usage, all_records, other_texts_for
 
 
 class Ensemble(BaseRecommender):
@@ -203,6 +205,24 @@ class Ensemble(BaseRecommender):
 
     def score_all(self, queries: Queries) -> np.ndarray:
         return self.score(queries)
+
+    @property
+    def parts(self) -> dict[str, Recommender]:
+        """The fitted members by label."""
+        return self.fitted
+
+    def endpoint_usage(self) -> dict[str, Any]:
+        """Return requests, tokens and money of all its parts, for the table of costs."""
+        return added_usage(self.parts.values())
+
+    @property
+    def item_records(self) -> Records | None:
+        """The items' fields that its parts read when they score; None if none reads words."""
+        return all_records(self.parts.values())
+
+    def other_texts(self, records: Records) -> contextlib.AbstractContextManager[None]:
+        """Score with other words for the items within the block."""
+        return other_texts_for(self.parts.values(), records)
 
     def require_fitted(self) -> None:
         if not self.fitted:

@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from llmrec.core.errors import DataError
 from llmrec.core.seeding import derive_seed
 from llmrec.core.types import Queries, Ragged, Targets
 from llmrec.evaluation.evaluate import Exam, evaluate
@@ -110,13 +111,17 @@ def probe(
     reader = getattr(recommender, "item_records", None)
     if reader is None:
         notes.append(
-            "text: this model reads no words when it scores (item tokens, or no language at all); "
-            "its rows without text and with shuffled text show what the text contributes"
+            "text: not changed: this model reads no words when it scores (item tokens, features "
+            "made before, or no language at all); fit it without text and with shuffled text to "
+            "see what the text contributes"
         )
     else:
         for name, records in text_changes(reader, seed).items():
-            with recommender.other_texts(records):
-                probes.append(judge.again("text", name, exam))
+            try:
+                with recommender.other_texts(records):
+                    probes.append(judge.again("text", name, exam))
+            except DataError as error:  # e.g. random words that are too long for a prompt
+                notes.append(f"text: {name} could not be asked: {error}")
     probes.append(_one_by_one(judge))
     if exam.task == "ranking":
         probes.append(_other_candidate_order(judge, seed))

@@ -54,22 +54,37 @@ def probe_text(
     found = probe(model, exam, label=label, seed=seed, progress=progress)
     lines = _table(found)
     recited: list[dict[str, Any]] = []
-    backbone = getattr(model, "backbone", None)
-    if memory and backbone is not None:
+
+    def save() -> None:
+        if output is not None:
+            write_json(Path(output), {**_plain(found), "memorisation": recited})
+
+    save()  # what was asked is kept, whatever a checkpoint does
+    for name, backbone in backbones_of(model).items() if memory else []:
         from llmrec.recommenders.memorisation import memorisation
 
         try:
             progress("memorisation")
             answers = memorisation(backbone, split, item_titles(dataset), n=memory, seed=seed)
         except ComponentError as error:
-            lines.append(f"note: {error}")
+            lines.append(f"note: {name}{': ' if name else ''}{error}")
         else:
-            recited = [asdict(answer) for answer in answers]
-            lines += ["", "the checkpoint, before any training here, completes word for word"]
+            recited += [{**asdict(answer), "part": name} for answer in answers]
+            whose = f"the checkpoint of {name}" if name else "the checkpoint"
+            lines += ["", f"{whose}, before any training here, completes word for word"]
             lines += [f"  {each.name:<28} {each.share:6.1%}  of {each.n}" for each in answers]
-    if output is not None:
-        write_json(Path(output), {**_plain(found), "memorisation": recited})
+    save()
     return "\n".join(lines)
+
+
+def backbones_of(model: Any, name: str = "") -> dict[str, Any]:
+    """Return the backbones of a recommender and of all it is made of, by the part's name."""
+    found: dict[str, Any] = {}
+    if getattr(model, "backbone", None) is not None:
+        found[name] = model.backbone
+    for label, part in getattr(model, "parts", {}).items():
+        found |= backbones_of(part, f"{name}.{label}" if name else label)
+    return found
 
 
 def _table(found: Probed) -> list[str]:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import contextlib
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, Self
 
@@ -190,6 +191,23 @@ class HostedLanguageModel(BaseRecommender):
     def _know(self, records: list[dict[str, str]]) -> None:
         self._records = records
         self._index = TitleIndex([record["title"] for record in records], self.likeness)
+
+    @property
+    def item_records(self) -> Sequence[Mapping[str, str]]:
+        """The items' fields that prompts and lists of candidates show."""
+        self.require_fitted()
+        assert self._records is not None
+        return self._records
+
+    @contextlib.contextmanager
+    def other_texts(self, records: Sequence[Mapping[str, str]]) -> Iterator[None]:
+        """Score with other words for the items within the block; worked examples stay."""
+        own = [dict(record) for record in self.item_records]
+        self._know([dict(record) for record in records])
+        try:
+            yield
+        finally:
+            self._know(own)
 
     def require_fitted(self) -> None:
         if self._records is None:

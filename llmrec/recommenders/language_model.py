@@ -328,6 +328,10 @@ class LanguageModel(BaseRecommender):
             "duplicate_rate": counts["duplicate"] / counts["generated"],
         }
 
+    def endpoint_usage(self) -> dict[str, Any]:
+        """Return what a hosted teacher was asked while this model was fitted."""
+        return dict(self._fitted.get("teacher", {}).get("usage", {}))
+
     @property
     def weights(self) -> str:
         """The origin of the weights, as every table quotes it; that of a baseline is ""."""

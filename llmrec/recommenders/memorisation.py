@@ -52,10 +52,15 @@ def memorisation(
         seed: which items and users are asked.
 
     Raises:
-        ComponentError: if the backbone has random weights, or does not continue a text.
+        ComponentError: if the backbone has random weights, is hosted, or does not continue a text.
     """
     component = build("backbone", backbone)
     name = component.architecture
+    if not component.provides:
+        raise ComponentError(
+            f"memorisation: not asked, because {component.weights} is behind an endpoint; its "
+            "weights are not on this machine"
+        )
     if component.location is None:
         raise ComponentError(
             "memorisation: random weights cannot know any data; give a backbone.checkpoint"

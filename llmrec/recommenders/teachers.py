@@ -19,6 +19,7 @@ from llmrec.core.ranking import mask_items, top_k, zscore
 from llmrec.core.seeding import derive_seed
 from llmrec.core.types import UNKNOWN_USER, Dataset, Queries, Ragged
 from llmrec.recommenders.base import load_recommender
+from llmrec.recommenders.parts import added_usage
 from llmrec.training.batches import Batch
 from llmrec.training.collate import WindowCollator
 from llmrec.training.distillation import SERVES, taught
@@ -215,6 +216,8 @@ def make_teacher(
         "table_bytes": int(n_bytes),
         "n_asked": len(places),
     }
+    if usage := added_usage([fitted]):
+        facts["usage"] = usage
     return made.to(assembled.net.device), facts
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal, Self
@@ -23,6 +24,7 @@ from llmrec.recommenders.base import (
     recommend,
     require_valid,
 )
+from llmrec.recommenders.parts import Records, added_usage, all_records, other_texts_for
 
 
 class TwoStage(BaseRecommender):
@@ -179,6 +181,27 @@ class TwoStage(BaseRecommender):
         """Return the ranker's counts of generated identifiers, if it has any."""
         counts: dict[str, float] = getattr(self.ordered_by, "take_counts", dict)()
         return counts
+
+    @property
+    def parts(self) -> dict[str, Recommender]:
+        """The two fitted recommenders by name."""
+        self.require_fitted()
+        assert self.found_by is not None
+        assert self.ordered_by is not None
+        return {"retriever": self.found_by, "ranker": self.ordered_by}
+
+    def endpoint_usage(self) -> dict[str, Any]:
+        """Return requests, tokens and money of all its parts, for the table of costs."""
+        return added_usage(self.parts.values())
+
+    @property
+    def item_records(self) -> Records | None:
+        """The items' fields that its parts read when they score; None if none reads words."""
+        return all_records(self.parts.values())
+
+    def other_texts(self, records: Records) -> contextlib.AbstractContextManager[None]:
+        """Score with other words for the items within the block."""
+        return other_texts_for(self.parts.values(), records)
 
     def require_fitted(self) -> None:
         if self.ordered_by is None:

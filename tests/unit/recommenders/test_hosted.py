@@ -6,6 +6,7 @@ import json
 import math
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, ClassVar
 
 import lm_cases
@@ -16,7 +17,10 @@ from fake_endpoint import Answer, FakeEndpoint, candidates, opinions, question, 
 from llmrec.core.config import build, check
 from llmrec.core.errors import ComponentError, ConfigError, DataError, RunError
 from llmrec.core.types import PADDING, Dataset, Interactions, Queries, Ragged
+from llmrec.experiment.probing import backbones_of
 from llmrec.recommenders.base import recommend
+from llmrec.recommenders.memorisation import memorisation
+from llmrec.recommenders.parts import added_usage
 from llmrec.recommenders.worked_examples import draw_examples
 from llmrec.testing import RecommenderConformance
 from llmrec.testing.boards import checkerboard
@@ -411,3 +415,71 @@ def test_log_odds_are_those_of_a_hand_made_case(fake: FakeEndpoint, tmp_path: Pa
     fake.answer = lambda body: {"text": "Yes", "first": first}
     scores = fitted(fake, tmp_path, "score").score(two_queries(), np.array([[2], [3]]))
     np.testing.assert_allclose(scores, math.log(0.6 / 0.1), rtol=1e-6)
+
+
+def test_what_it_costs_is_told_by_what_it_is_a_part_of(fake: FakeEndpoint, tmp_path: Path) -> None:
+    ranker = spec(fake, tmp_path, "rank")
+    two = {"name": "two_stage", "retriever": {"name": "ease"}, "ranker": ranker, "k": 3}
+    model = build("recommender", two).fit(TRAIN)
+    assert model.endpoint_usage() == {}
+    model.score(two_queries())
+    used = model.endpoint_usage()
+    assert used == model.ordered_by.endpoint_usage()
+    assert (used["requests"], used["spent"]) == (2, None)
+    assert used["input_tokens"] > 0
+    both = {"name": "ensemble", "members": {"two": two, "ease": {"name": "ease"}}}
+    ensemble = build("recommender", both).fit(TRAIN)
+    ensemble.score(two_queries())
+    used = ensemble.endpoint_usage()
+    assert used["requests"] + used["cached_requests"] == 2
+    priced = {"input_tokens": 2, "output_tokens": 1, "estimated_tokens": True, "spent": 0.5}
+    free = {"input_tokens": 3, "output_tokens": 0, "estimated_tokens": False, "spent": None}
+    counts = {"requests": 1, "cached_requests": 4}
+    parts = [SimpleNamespace(endpoint_usage=lambda u=u: {**counts, **u}) for u in (priced, free)]
+    assert added_usage([*parts, object()]) == {
+        "requests": 2,
+        "cached_requests": 8,
+        "input_tokens": 5,
+        "output_tokens": 1,
+        "estimated_tokens": True,
+        "spent": 0.5,
+    }
+
+
+def test_a_taught_model_says_what_its_teacher_cost(fake: FakeEndpoint, tmp_path: Path) -> None:
+    teacher = spec(fake, tmp_path, "rank", full_catalogue=True)
+    teaching = {"name": "soft_scores", "teacher": teacher, "weight": 0.5}
+    student = build("recommender", {**lm_cases.spec("gpt2"), "distillation": teaching})
+    student.fit(TRAIN)
+    used = student.endpoint_usage()
+    assert used["requests"] == len(fake.bodies) > 0
+    student.save(tmp_path / "student")
+    assert type(student).load(tmp_path / "student").endpoint_usage() == used
+
+
+def test_its_words_can_be_changed_wherever_it_stands(fake: FakeEndpoint, tmp_path: Path) -> None:
+    ranker = spec(fake, tmp_path, "rank")
+    two = {"name": "two_stage", "retriever": {"name": "ease"}, "ranker": ranker, "k": 3}
+    ensemble = build("recommender", {"name": "ensemble", "members": {"two": two}}).fit(TRAIN)
+    records = ensemble.item_records
+    assert [record["title"] for record in records] == list(TITLES)
+    with ensemble.other_texts(
+        [{**record, "title": f"thing {i}"} for i, record in enumerate(records)]
+    ):
+        ensemble.score(two_queries())
+    assert "thing " in question(fake.bodies[-1])
+    ensemble.score(two_queries())
+    assert "thing " not in question(fake.bodies[-1])
+    with ensemble.other_texts([dict.fromkeys(record, "") for record in records]):
+        assert np.isfinite(ensemble.score(two_queries())).all()
+    plain = {"name": "two_stage", "retriever": {"name": "ease"}, "ranker": {"name": "popularity"}}
+    assert build("recommender", plain).fit(TRAIN).item_records is None
+
+
+def test_nothing_is_asked_of_it_by_heart(fake: FakeEndpoint, tmp_path: Path) -> None:
+    backbone = spec(fake, tmp_path, "rank")["backbone"]
+    with pytest.raises(ComponentError, match=r"not asked, because .* is behind an endpoint"):
+        memorisation(backbone, lm_cases.split(), TITLES, n=3)
+    two = SimpleNamespace(parts={"ranker": SimpleNamespace(backbone=backbone)})
+    both = SimpleNamespace(parts={"a": two, "b": SimpleNamespace()})
+    assert backbones_of(both) == {"a.ranker": backbone}
