@@ -30,7 +30,7 @@ class Probe:
     """One changed condition and what it did.
 
     Attributes:
-        group: history, text, batch or candidates.
+        group: history, text, batch, inference or candidates.
         name: what was changed.
         value: the metric under it; NaN where only scores are compared.
         difference: mean over users of the metric minus that of the unchanged model.
@@ -123,6 +123,9 @@ def probe(
             except DataError as error:  # e.g. random words that are too long for a prompt
                 notes.append(f"text: {name} could not be asked: {error}")
     probes.append(_one_by_one(judge))
+    if getattr(recommender, "inference", "fp32") == "int8":
+        with recommender.in_fp32():
+            probes.append(judge.again("inference", "fp32 instead of int8", exam))
     if exam.task == "ranking":
         probes.append(_other_candidate_order(judge, seed))
     return Probed(label, judge.metric, judge.value, len(exam), tuple(probes), tuple(notes))

@@ -82,7 +82,7 @@ def prompt_text(
         DataError: for an unknown user or item, or a prompt that does not fit the data.
     """
     config = complete(composed_prompt(name, overrides))
-    spec = config["model"]
+    spec = prompted_spec(config["model"])
     model = build("recommender", spec)
     dataset = load_dataset(config)
     check_prompts(config, dataset)
@@ -129,9 +129,15 @@ def composed_prompt(name: str, overrides: Sequence[str] = ()) -> dict[str, Any]:
         raise UnknownNameError(unknown("prompt", name, [*prompts, *models]))
     config = compose_config(["experiment=none", *chosen, *overrides])
     check_config(config)
-    if not isinstance(config["model"].get("prompt"), Mapping):
+    if not isinstance(prompted_spec(config["model"]).get("prompt"), Mapping):
         raise UnknownNameError(f"{name} has no prompt: it is no language model")
     return config
+
+
+def prompted_spec(model: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return the spec whose prompt is meant: of a two-stage recommender, that of its ranker."""
+    ranker = model.get("ranker")
+    return ranker if isinstance(ranker, Mapping) and "prompt" not in model else model
 
 
 def _conversation(

@@ -260,6 +260,16 @@ class LanguageModel(BaseRecommender):
 
         self._scorer = for_inference(self._asked._model, self.inference)
 
+    @contextlib.contextmanager
+    def in_fp32(self) -> Iterator[None]:
+        """Score with the same weights in 32 bits within the block."""
+        self.require_fitted()
+        own, self._scorer = self._scorer, self._asked._model
+        try:
+            yield
+        finally:
+            self._scorer = own
+
     @property
     def asks_about_candidates(self) -> bool:
         """Whether a prompt asks about candidates, so that its question is used."""

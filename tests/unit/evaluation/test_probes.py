@@ -147,3 +147,21 @@ def test_texts_are_changed_where_a_model_reads_words(prompt: str) -> None:
     if prompt == "text":
         assert any(each.changed > 0 for each in texts)
         assert model.item_records[0]["title"] == lm_cases.TITLES[0]
+
+
+def test_eight_bits_are_held_against_the_same_weights_in_32() -> None:
+    split = lm_cases.split()
+    parts = {"backbone": {"initializer_range": 0.3}}
+    model = lm_cases.model("gpt2", parts=parts, inference="int8").fit(split.train)
+    own = _by_name(probe(model, _exam(), label="int8"))["fp32 instead of int8"]
+    assert own.group == "inference"
+    quick = model.score(lm_cases.queries())
+    with model.in_fp32():
+        exact = model.score(lm_cases.queries())
+    assert np.abs(quick - exact).max() > 0
+    np.testing.assert_array_equal(model.score(lm_cases.queries()), quick)
+    plain = lm_cases.model("gpt2", parts=parts).fit(split.train)
+    np.testing.assert_array_equal(plain.score(lm_cases.queries()), exact)
+    before = probe(model, _exam(), label="int8").value
+    assert own.difference == pytest.approx(probe(plain, _exam(), label="fp32").value - before)
+    assert "fp32 instead of int8" not in _by_name(probe(plain, _exam(), label="fp32"))

@@ -68,6 +68,12 @@ def test_a_list_that_does_not_fit_is_no_prompt() -> None:
         prompt_text("gpt2_listwise", "u5", [*DATA, "model.prompt.max_length=20"])
 
 
+def test_of_two_stages_the_rankers_prompt_is_shown() -> None:
+    shown = prompt_text("llamarec", "u5", DATA)
+    assert shown.startswith("llamarec, prompt text")
+    assert "Candidates: (A) " in shown.partition("read by the model:\n")[2]
+
+
 def test_item_prompts_are_a_list_of_items() -> None:
     _, known = held_out(4)
     shown = prompt_text("items_no_text", "u5", [*DATA, "model.prompt.max_length=3"])
