@@ -15,7 +15,7 @@ def added_usage(parts: Iterable[Any]) -> dict[str, Any]:
     Args:
         parts: recommenders; one without ``endpoint_usage`` asks none.
     """
-    each = [getattr(part, "endpoint_usage", dict)() for part in parts]
+    each: list[dict[str, Any]] = [getattr(part, "endpoint_usage", dict)() for part in parts]
     usages = [usage for usage in each if usage]
     if not usages:
         return {}
