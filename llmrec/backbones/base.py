@@ -10,7 +10,13 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, ClassVar, Literal, NamedTuple
 
-from llmrec.backbones.tokenizers import TokenizerKind, train_tokenizer
+from llmrec.backbones.tokenizers import (
+    TokenizerKind,
+    require_tokenizer,
+    require_words,
+    tokenizer_folder,
+    train_tokenizer,
+)
 from llmrec.core.errors import ComponentError
 from llmrec.core.extras import require
 from llmrec.core.protocols import Encoded
@@ -295,12 +301,18 @@ class TransformerBackbone:
             ) from error
 
     def tokenizer(self, texts: Sequence[str]) -> Any:
-        """Return the checkpoint's tokenizer, or one trained on `texts` (training texts only)."""
+        """Return the checkpoint's tokenizer, or one trained on `texts` (training texts only).
+
+        Raises:
+            ComponentError: if the checkpoint has no tokenizer, or one without words.
+        """
         transformers = require("transformers", "lm", f"backbone {self.architecture}")
         if self.location is None:
             return train_tokenizer(self.tokenizer_kind, texts, self.vocabulary_size)
+        place = require_tokenizer(self.location)
         with self._readable_errors(self.location), quiet_loading():
-            tokenizer = transformers.AutoTokenizer.from_pretrained(self.location, **self._pinned())
+            tokenizer = transformers.AutoTokenizer.from_pretrained(place, **self._pinned())
+        require_words(tokenizer, self.location)
         if tokenizer.pad_token is None:
             # Which token pads does not matter: padding is masked, or comes after all that counts.
             usual = tokenizer.eos_token or tokenizer.unk_token
@@ -397,7 +409,9 @@ class TransformerBackbone:
         if self.location is None or not Path(self.location).is_dir():
             return None
         digest = hashlib.sha256()
-        for path in sorted(Path(self.location).glob("*")):
+        folder = Path(self.location)
+        places = dict.fromkeys([folder, tokenizer_folder(folder) or folder])
+        for path in (path for place in places for path in sorted(place.glob("*"))):
             if path.suffix in (".safetensors", ".bin", ".json", ".txt"):
                 digest.update(path.name.encode())
                 with path.open("rb") as file:

@@ -11,9 +11,10 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any, Literal
 
-from llmrec.core.errors import DataError
+from llmrec.core.errors import ComponentError, DataError
 from llmrec.core.extras import require
 
 TokenizerKind = Literal["bpe", "wordpiece", "unigram"]
@@ -30,6 +31,9 @@ PAD, UNK, BOS, EOS, CLS, SEP, MASK = (
 
 
 SPECIAL = [PAD, UNK, BOS, EOS, CLS, SEP, MASK]
+# What a folder with a tokenizer holds at least one of; without any, transformers makes up one
+# that knows no word.
+FILES = ("tokenizer*", "vocab.*", "spiece.model", "*.bpe.model", "*.tiktoken", "tekken.json")
 PRIVATE_USE = 0xF0000
 ROUNDS = 3
 
@@ -95,6 +99,54 @@ def train_tokenizer(kind: TokenizerKind, texts: Sequence[str], vocabulary_size: 
         padding_side="right",
         clean_up_tokenization_spaces=False,
     )
+
+
+def tokenizer_folder(checkpoint: Path) -> Path | None:
+    """Return the folder of a local checkpoint's tokenizer; None if it has none.
+
+    A language model that llmrec saved keeps its tokenizer beside the weights, which are in
+    ``backbone``.
+    """
+    places = [checkpoint]
+    if checkpoint.resolve().name == "backbone":
+        places.append(checkpoint.resolve().parent / "tokenizer")
+    for place in places:
+        if any(path.is_file() for pattern in FILES for path in place.glob(pattern)):
+            return place
+    return None
+
+
+def require_tokenizer(checkpoint: str) -> str:
+    """Return where to read a checkpoint's tokenizer from: a hub name, or its own folder.
+
+    Raises:
+        ComponentError: if a local folder has none.
+    """
+    folder = Path(checkpoint)
+    if not folder.is_dir():
+        return checkpoint
+    found = tokenizer_folder(folder)
+    if found is None:
+        raise ComponentError(
+            f"the checkpoint {checkpoint} has no tokenizer, so that no text could be read with "
+            "it; put the tokenizer's files there (tokenizer.json, tokenizer_config.json), or "
+            "choose a prompt that reads no words, e.g. model/prompt=items"
+        )
+    return str(found)
+
+
+def require_words(tokenizer: Any, checkpoint: str) -> None:
+    """Check that a checkpoint's tokenizer has more than special tokens and a word boundary.
+
+    Raises:
+        ComponentError: if it has not, so that every text is nothing or unknown to it.
+    """
+    ordinary = set(tokenizer.get_vocab().values()) - set(tokenizer.all_special_ids)
+    if len(ordinary) <= 1:
+        raise ComponentError(
+            f"the tokenizer of {checkpoint} knows no words, only special tokens: no text could be "
+            "read with it; put the files of the right tokenizer there"
+        )
 
 
 def words_of(tokenizer: Any, texts: Sequence[str]) -> Counter[str]:

@@ -53,6 +53,51 @@ def test_its_tokenizer_is_that_of_the_folder(name: str, folders: dict[str, Path]
     assert ours.pad_token_id is not None
 
 
+def without_tokenizer(folder: Path, place: Path) -> Path:
+    """Return a copy of a checkpoint that holds its weights and config alone."""
+    place.mkdir(parents=True)
+    for file in ("config.json", "model.safetensors"):
+        shutil.copy(folder / file, place / file)
+    return place
+
+
+@pytest.mark.parametrize("name", lm_cases.BACKBONES)
+def test_a_folder_without_a_tokenizer_is_refused(
+    name: str, folders: dict[str, Path], tmp_path: Path
+) -> None:
+    bare = without_tokenizer(folders[name], tmp_path / "bare")
+    with pytest.raises(ComponentError, match="has no tokenizer"):
+        build("backbone", {"name": name, "checkpoint": str(bare)}).tokenizer(["The Red Rocket"])
+
+
+@pytest.mark.parametrize("name", lm_cases.BACKBONES)
+def test_a_saved_model_goes_on_with_the_tokenizer_beside_it(
+    name: str, folders: dict[str, Path], tmp_path: Path
+) -> None:
+    weights = without_tokenizer(folders[name], tmp_path / "model" / "backbone")
+    beside = tmp_path / "model" / "tokenizer"
+    original = build("backbone", {"name": name, "checkpoint": str(folders[name])}).tokenizer([])
+    original.save_pretrained(beside)
+    part = build("backbone", {"name": name, "checkpoint": str(weights)})
+    text = "The Red Rocket"
+    assert part.tokenizer([text])(text)["input_ids"] == original(text)["input_ids"]
+    # A cached embedding is that of weights and tokenizer.
+    before = part.identity()
+    file = beside / "tokenizer.json"
+    file.write_text(file.read_text() + " ")
+    assert part.identity() != before
+
+
+def test_a_tokenizer_that_knows_no_word_is_refused(
+    folders: dict[str, Path], tmp_path: Path
+) -> None:
+    bare = without_tokenizer(folders["bert"], tmp_path / "bare")
+    transformers.BertTokenizerFast().save_pretrained(bare)  # special tokens alone
+    part = build("backbone", {"name": "bert", "checkpoint": str(bare)})
+    with pytest.raises(ComponentError, match="knows no words"):
+        part.tokenizer(["The Red Rocket"])
+
+
 @pytest.mark.parametrize("adapter", ["full", "frozen", "lora"])
 @pytest.mark.parametrize("name", lm_cases.BACKBONES)
 def test_it_is_fine_tuned_and_stored(
