@@ -54,6 +54,7 @@ HEADS: dict[str, dict[str, Any]] = {
     "rating": {"name": "regression"},
     "title": {"name": "generative", "n_beams": 4, "max_identifier_length": 8},
     "yes_no": {"name": "generative", "mode": "yes_no"},
+    "rating_tokens": {"name": "generative", "mode": "rating"},
 }
 PROMPTS: dict[str, dict[str, Any]] = {
     "items": {"name": "items", "init": "random", "max_length": 8},

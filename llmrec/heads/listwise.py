@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
 from llmrec.core.extras import require
@@ -57,9 +57,8 @@ class Listwise:
     def tasks(self) -> frozenset[Task]:
         return frozenset({"ranking"})
 
-    @property
-    def answers(self) -> list[str]:
-        """The texts whose first tokens stand for the places of a list."""
+    def answers(self, values: Sequence[float]) -> list[str]:  # noqa: ARG002
+        """Return the texts whose first tokens stand for the places of a list."""
         return [f" {letter}" for letter in LETTERS[: self.list_size]]
 
     def needs(self, prompt_kind: str) -> str:  # noqa: ARG002

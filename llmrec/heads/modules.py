@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 import torch
 from torch import nn
 from torch.nn import functional
 
+from llmrec.core.errors import ComponentError
+from llmrec.heads.classification import MOST_CLASSES
 from llmrec.heads.predictions import Prediction
 
 
@@ -36,6 +41,57 @@ class YesNo(LogOdds):
     def scores(self, states: torch.Tensor, items: torch.Tensor | None = None) -> torch.Tensor:  # noqa: ARG002
         """Return (N,) differences of (N, 2) logits."""
         return states[:, 0] - states[:, 1]
+
+
+class RatingTokens(nn.Module):
+    """A rating from the logits of one token for each rating of training.
+
+    Args:
+        head: the component, for its options.
+        statistics: ``values`` (K,), the distinct training ratings in order.
+
+    Raises:
+        ComponentError: if they are too many to name, or not as many as the labels.
+    """
+
+    values: torch.Tensor
+
+    def __init__(self, head: Any, statistics: Mapping[str, Any]) -> None:
+        super().__init__()
+        values = torch.as_tensor(statistics.get("values", [0.0, 1.0]), dtype=torch.float32)
+        self.register_buffer("values", values)
+        self.expected = head.answer == "expected"
+        if len(values) > MOST_CLASSES:
+            raise ComponentError(
+                f"the rating column has {len(values)} distinct values, more than {MOST_CLASSES}: "
+                "these cannot be a word each; choose head=regression"
+            )
+        if head.labels is not None and len(head.labels) != len(values):
+            shown = ", ".join(f"{value:g}" for value in values.tolist())
+            raise ComponentError(
+                f"head.labels has {len(head.labels)} texts, but training has {len(values)} "
+                f"distinct ratings ({shown}): give one for each, lowest first, or null"
+            )
+
+    def scores(self, states: torch.Tensor, items: torch.Tensor | None = None) -> torch.Tensor:  # noqa: ARG002
+        """Return (N,) expected ratings of (N, K) logits, or the most likely ones."""
+        if self.expected:
+            return states.softmax(1) @ self.values
+        return self.values[states.argmax(1)]
+
+    def prediction(self, states: torch.Tensor, items: torch.Tensor | None = None) -> Prediction:  # noqa: ARG002
+        """Return the choice among the ratings."""
+        return Prediction("choice", states)
+
+    def loss(
+        self,
+        states: torch.Tensor,
+        targets: torch.Tensor,
+        items: torch.Tensor | None = None,  # noqa: ARG002
+    ) -> torch.Tensor:
+        """Return the mean cross-entropy of (N,) ratings that occur in training."""
+        codes = torch.searchsorted(self.values, targets.contiguous())
+        return functional.cross_entropy(states, codes)
 
 
 class TokenLoss(nn.Module):

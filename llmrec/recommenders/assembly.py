@@ -221,7 +221,9 @@ def put_together(owner: Any, module: torch.nn.Module, shared: Shared) -> Assembl
             )
         batches = TextBatches(prompt, tokenizer, catalogue, backbone.frame(tokenizer, needs))
     if needs == "token_logits":
-        known = answer_tokens(tokenizer, head)
+        values: torch.Tensor | None = getattr(module, "values", None)
+        texts = head.answers([] if values is None else values.tolist())
+        known = answer_tokens(tokenizer, texts)
         answers = torch.tensor(known[: len(catalogue)] if lists_candidates(head) else known)
     if needs == "generate" and codes is None:
         identifiers = tokenised_identifiers(tokenizer, catalogue, head)
@@ -293,7 +295,9 @@ def tokenizer_of(owner: LanguageModel, train_side: Dataset, records: list[dict[s
         if dict(view.prompt) != dict(owner.prompt):
             prompts += view._prompt.render(records, shown, None, asked)
     heads = [owner._head, *(view._head for view in owner._others.values())]
-    answers = [text for each in heads for text in getattr(each, "answers", [])]
+    rating = train_side.interactions.rating
+    values = [] if rating is None else np.unique(rating).tolist()
+    answers = [text for each in heads if hasattr(each, "answers") for text in each.answers(values)]
     return owner._backbone.tokenizer([*seen, *prompts, *answers, *numbers])
 
 

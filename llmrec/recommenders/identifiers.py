@@ -136,18 +136,18 @@ def first_token(tokenizer: Any, text: str) -> int:
     return int(ids[0])
 
 
-def answer_tokens(tokenizer: Any, head: Any) -> list[int]:
-    """Return the token ids of the answers that a head compares.
+def answer_tokens(tokenizer: Any, answers: Sequence[str]) -> list[int]:
+    """Return the token ids of the answers that a head compares: the first of each.
 
     Raises:
         ComponentError: if two answers begin with the same token.
     """
-    tokens = [first_token(tokenizer, text) for text in head.answers]
+    tokens = [first_token(tokenizer, text) for text in answers]
     for place, token in enumerate(tokens):
         other = tokens.index(token)
         if other != place:
             raise ComponentError(
-                f'the answers "{head.answers[other]}" and "{head.answers[place]}" begin with the '
-                "same token of this tokenizer; choose other words"
+                f'the answers "{answers[other]}" and "{answers[place]}" begin with the same '
+                "token of this tokenizer; choose other words (of ratings: head.labels)"
             )
     return tokens

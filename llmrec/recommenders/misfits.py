@@ -75,8 +75,8 @@ def misfits(backbone: Any, prompt: Any, head: Any, adapter: Any) -> list[str]:
         ]
     if prompt.kind == "items" and needs == "token_logits":
         return [
-            "answers with the words yes or no, but prompt=items has no words; choose prompt=text "
-            "or head=classification with target=like"
+            f"answers with {_words(head)}, but prompt=items has no words; choose "
+            f"prompt=text or {_wordless(head)}"
         ]
     if prompt.kind == "items" and "sequence" not in backbone.provides:
         return [
@@ -109,8 +109,21 @@ def misfits(backbone: Any, prompt: Any, head: Any, adapter: Any) -> list[str]:
     return [
         f"needs {needs}, but this {backbone.architecture} backbone provides only "
         f"{', '.join(sorted(backbone.provides))}: it has no language-model head; "
-        "choose backbone=gpt2, bert or t5, or head=classification with target=like"
+        f"choose backbone=gpt2, bert or t5, or {_wordless(head)}"
     ]
+
+
+def _words(head: Any) -> str:
+    """Return which words a head that judges a candidate answers with."""
+    return "the words yes or no" if "preference" in head.tasks else "a word for each rating"
+
+
+def _wordless(head: Any) -> str:
+    """Return the head that predicts the same without words."""
+    if "rating" in head.tasks:
+        return "head=regression"
+    target = "classes" if "classes" in head.tasks else "like"
+    return f"head=classification with target={target}"
 
 
 def addition_misfits(kind: str, spec: Spec | None, *parts: Any) -> list[tuple[str, str]]:

@@ -23,7 +23,7 @@ class Net(nn.Module):
         head: the head's torch module.
         tokens: item embeddings, None under a text prompt.
         needs: what the head takes from the backbone.
-        answers: (2,) token ids of yes and no, None unless the head asks for them.
+        answers: (A,) token ids of the answers that the head compares, or None.
         others: candidates are judged by all other items of their user, not the earlier ones.
     """
 
@@ -128,7 +128,7 @@ class Net(nn.Module):
         return given
 
     def states(self, **batch: torch.Tensor) -> torch.Tensor:
-        """Return (B, H) states (or (B, 2) answer logits) of queries."""
+        """Return (B, H) states (or (B, A) answer logits) of queries."""
         if "states" in batch:  # of a frozen backbone, encoded before
             return batch["states"]
         mask = batch["mask"]

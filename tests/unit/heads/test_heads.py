@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import lm_cases
 import numpy as np
@@ -32,6 +33,7 @@ def head(**spec):
         ({"name": "regression"}, "text", "pooled"),
         ({"name": "generative"}, "text", "generate"),
         ({"name": "generative", "mode": "yes_no"}, "text", "token_logits"),
+        ({"name": "generative", "mode": "rating"}, "text", "token_logits"),
     ],
 )
 def test_what_a_head_needs(spec: dict, prompt: str, needs: str) -> None:
@@ -44,6 +46,8 @@ def test_tasks() -> None:
     assert head(name="regression").tasks == {"rating"}
     assert head(name="generative").tasks == {"ranking", "generation"}
     assert head(name="generative", mode="yes_no").tasks == {"preference", "ranking"}
+    assert head(name="generative", mode="rating").tasks == {"rating"}
+    assert head(name="generative", mode="rating", answer="class").tasks == {"classes"}
 
 
 def test_next_item_is_a_product_with_the_item_embeddings() -> None:
@@ -95,6 +99,40 @@ def test_yes_and_no_are_compared() -> None:
     assert loss == pytest.approx(math.log(1 + math.exp(2)))
 
 
+def test_a_rating_is_expected_over_its_tokens_or_the_likeliest() -> None:
+    values = {**RATINGS, "values": np.array([1.0, 2.5, 5.0], np.float32)}
+    part = head(name="generative", mode="rating")
+    module = part.build(1, 3, False, values)
+    assert part.answers(values["values"].tolist()) == [" 1", " 2.5", " 5"]
+    logits = torch.tensor([[0.0, math.log(2), 0.0], [9.0, 9.0, 9.0]])  # 1/4, 1/2, 1/4; thirds
+    torch.testing.assert_close(module.scores(logits), torch.tensor([2.75, 8.5 / 3]))
+    loss = module.loss(logits[:1], torch.tensor([5.0])).item()
+    assert loss == pytest.approx(math.log(4))
+    likeliest = head(name="generative", mode="rating", answer="class").build(1, 3, False, values)
+    assert likeliest.scores(logits[:1]).tolist() == [2.5]
+
+
+def test_there_is_a_label_for_each_rating() -> None:
+    values = {**RATINGS, "values": np.array([0.5, 4.5, 5.0], np.float32)}
+    named = head(name="generative", mode="rating", labels=["bad", "good", "best"])
+    named.build(1, 3, False, values)
+    assert named.answers(values["values"].tolist()) == ["bad", "good", "best"]
+    few = head(name="generative", mode="rating", labels=["bad", "good"])
+    with pytest.raises(ComponentError, match=r"2 texts, .* 3 distinct ratings \(0\.5, 4\.5, 5\)"):
+        few.build(1, 3, False, values)
+    many = {**RATINGS, "values": np.arange(101, dtype=np.float32)}
+    with pytest.raises(ComponentError, match="101 distinct values"):
+        head(name="generative", mode="rating").build(1, 3, False, many)
+
+
+@pytest.mark.parametrize("mode", ["item", "query", "yes_no"])
+def test_labels_are_for_ratings(mode: str) -> None:
+    spec = {"name": "generative", "mode": mode, "labels": ["bad", "good"], "answer": "class"}
+    problems = check("head", spec)
+    assert [problem.where for problem in problems] == ["labels", "answer"]
+    assert all("mode=rating only" in problem.what for problem in problems)
+
+
 def test_statistics_of_ratings() -> None:
     assert statistics(np.array([1, 5], np.float32)) == RATINGS
     assert statistics(np.array([4, 4], np.float32))["spread"] == 1.0
@@ -127,6 +165,7 @@ def test_a_head_that_learns_from_ratings_says_that_there_are_none(name: str) -> 
         {"name": "classification", "label_smoothing": 1.0},
         {"name": "generative", "n_beams": 0},
         {"name": "generative", "max_identifier_length": 0},
+        {"name": "generative", "mode": "rating", "labels": ["only"]},
     ],
 )
 def test_ranges_are_checked(spec: dict) -> None:
@@ -138,6 +177,22 @@ def test_answers_need_different_first_tokens() -> None:
     parts = {"head": {"yes": " Yes", "no": " Yes, no"}}
     with pytest.raises(ComponentError, match="begin with the same token"):
         lm_cases.model(head="yes_no", prompt="text", parts=parts).fit(train)
+
+
+def test_ratings_that_begin_alike_are_refused_unless_they_get_words() -> None:
+    train = lm_cases.split().train
+    halves = train.with_interactions(
+        replace(train.interactions, rating=train.interactions.rating / 2 + 2)
+    )  # 2.5, 3, 3.5, 4, 4.5
+    with pytest.raises(ComponentError, match=r'" 3" and " 3\.5" begin with .*head\.labels'):
+        lm_cases.model(head="rating_tokens", prompt="text").fit(halves)
+    parts = {"head": {"labels": ["A", "B", "C", "D", "E"]}}
+    scores = (
+        lm_cases.model(head="rating_tokens", prompt="text", parts=parts)
+        .fit(halves)
+        .score(lm_cases.queries())
+    )
+    assert 2.5 < scores.min() < scores.max() < 4.5
 
 
 def test_an_answer_that_the_tokenizer_cannot_write_is_refused() -> None:

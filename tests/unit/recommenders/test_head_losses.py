@@ -105,6 +105,52 @@ def test_what_is_liked_is_learned_and_stored(name: str, tmp_path: Path) -> None:
         assert set(scores.ravel().tolist()) <= {1.0, 2.0, 4.0, 5.0}
 
 
+def worded(n_users: int = 40) -> tuple[Dataset, np.ndarray]:
+    """Titles of two words, of which the first says the rating; with the (n_items,) ratings."""
+    words = {"Great": 5.0, "Fair": 3.0, "Poor": 1.0}
+    nouns = ("Fox", "Owl", "River", "Train", "Night", "Garden")
+    titles = [f"{word} {noun}" for word in words for noun in nouns]
+    truth = np.repeat([*words.values()], len(nouns)).astype(np.float32)
+    rng = np.random.default_rng(3)
+    # The last title of each word is in no training row.
+    known = np.flatnonzero(np.arange(len(titles)) % len(nouns) < len(nouns) - 1)
+    item = np.stack([rng.choice(known, 6, replace=False) for _ in range(n_users)]).astype(np.int32)
+    log = Interactions(
+        np.repeat(np.arange(n_users), 6).astype(np.int32), item.ravel(), truth[item.ravel()]
+    )
+    ids = np.arange(n_users).astype(str), np.arange(len(titles)).astype(str)
+    return Dataset("worded", log, *ids, {"title": np.array(titles, object)}), truth
+
+
+@pytest.mark.parametrize("name", lm_cases.BACKBONES)
+def test_rating_tokens_learn_what_a_title_says(name: str, tmp_path: Path) -> None:
+    train, truth = worded()
+    spec = lm_cases.spec(
+        name,
+        head="rating_tokens",
+        prompt="text",
+        parts={"prompt": {"template": "", "question": "{{ candidate.title }}: stars?"}},
+        epochs=12,
+        batch_size=16,
+        learning_rate=1e-2,
+        examples_per_user=None,
+    )
+    model = build("recommender", spec, seed=1).fit(train)
+    queries = Queries.from_histories([[]])
+    predicted = model.score(queries)[0]
+    assert predicted.min() >= 1
+    assert predicted.max() <= 5
+    unseen = np.setdiff1d(np.arange(train.n_items), train.interactions.item)
+    assert len(unseen) == 3
+    mean = float(train.interactions.rating.mean())
+    for some in (slice(None), unseen):
+        error = np.sqrt(np.square(predicted[some] - truth[some]).mean())
+        floor = np.sqrt(np.square(mean - truth[some]).mean())
+        assert error < floor / 2, "predicting the mean is no better"
+    model.save(tmp_path / "model")
+    np.testing.assert_array_equal(load_recommender(tmp_path / "model").score(queries)[0], predicted)
+
+
 def test_an_item_that_nobody_had_is_scored_by_its_text(tmp_path: Path) -> None:
     # Foxes follow foxes and owls follow owls; the last of each are in no training row.
     titles = [f"Red Fox {word}" for word in ("one", "two", "three", "four", "five")]

@@ -16,6 +16,7 @@ from llmrec.recommenders.base import load_recommender
 
 TITLES_BY_ITEM = "generates titles token by token, but prompt=items gives each item one token"
 WORDS_BY_ITEM = "answers with the words yes or no, but prompt=items has no words"
+RATINGS_BY_ITEM = "answers with a word for each rating, but prompt=items has no words"
 CANNOT_WRITE = "bert reads in both directions and cannot generate"
 NOTHING_LEARNED = "nothing would be learned; choose adapter=full or adapter=lora"
 ENCODER_ALONE = "prefix works in the decoder of an encoder-decoder, but this head reads its encoder"
@@ -24,15 +25,22 @@ ENCODER_ALONE = "prefix works in the decoder of an encoder-decoder, but this hea
 REFUSED = {
     ("*", "*", "title", "items"): TITLES_BY_ITEM,
     ("*", "*", "yes_no", "items"): WORDS_BY_ITEM,
+    ("*", "*", "rating_tokens", "items"): RATINGS_BY_ITEM,
     ("bert", "*", "title", "text"): CANNOT_WRITE,
     ("gpt2", "frozen", "title", "text"): NOTHING_LEARNED,
     ("t5", "frozen", "title", "text"): NOTHING_LEARNED,
     **{
         (backbone, adapter, head, "text"): NOTHING_LEARNED
         for adapter in ("int8", "nf4")
-        for backbone, head in [("gpt2", "title"), ("t5", "title"), ("*", "yes_no")]
+        for backbone, head in [
+            ("gpt2", "title"),
+            ("t5", "title"),
+            ("*", "yes_no"),
+            ("*", "rating_tokens"),
+        ]
     },
     ("*", "frozen", "yes_no", "text"): NOTHING_LEARNED,
+    ("*", "frozen", "rating_tokens", "text"): NOTHING_LEARNED,
     **{("t5", "prefix", head, "*"): ENCODER_ALONE for head in ("like", "rating")},
     ("t5", "prefix", "next", "text"): ENCODER_ALONE,
 }
@@ -104,4 +112,4 @@ def test_the_table_of_refusals_has_no_row_too_many() -> None:
             all(want in ("*", have) for want, have in zip(pattern, combination, strict=True))
             for combination in COMBINATIONS
         )
-    assert len(ACCEPTED) + len(REFUSALS) == 3 * 13 * 5 * 2
+    assert len(ACCEPTED) + len(REFUSALS) == 3 * 13 * 6 * 2

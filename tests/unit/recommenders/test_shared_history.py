@@ -47,7 +47,10 @@ def by_hand(model: Any, queries: Queries, items: np.ndarray) -> np.ndarray:
         with torch.inference_mode():
             if net.needs == "token_logits":
                 logits = causal(input_ids=ids).logits[0, -1]
-                value = logits[net.answers[0]] - logits[net.answers[1]]
+                answers = logits[net.answers]
+                value = answers[0] - answers[1]
+                if model.tasks == {"rating"}:
+                    value = answers.softmax(0) @ torch.arange(1.0, 6.0)
             else:
                 states = causal(input_ids=ids).last_hidden_state[0]
                 pooling = net.backbone.pooling or "last"
@@ -83,6 +86,8 @@ def seen_tokens(model: Any, queries: Queries, items: np.ndarray | None) -> int:
         ("yes_no", SHORT),
         ("yes_no", READS_HISTORY),
         ("yes_no", BLANK_END),
+        ("rating_tokens", None),
+        ("rating_tokens", SHORT),
         ("like", None),
         ("rating", {"backbone": {"pooling": "mean"}}),
         ("rating", {"backbone": {"pooling": "max"}}),
@@ -119,7 +124,7 @@ def test_the_history_is_read_once() -> None:
     assert whole.lengths.sum() == N_ITEMS * len(group.head) + tails
 
 
-@pytest.mark.parametrize("head", ["yes_no", "rating"])
+@pytest.mark.parametrize("head", ["yes_no", "rating_tokens", "rating"])
 @pytest.mark.parametrize("parts", [None, SHORT])
 def test_nothing_depends_on_the_batch_size(head: str, parts: dict[str, Any] | None) -> None:
     model = fitted(head, parts)
