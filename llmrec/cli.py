@@ -45,10 +45,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _parsed(given: list[str]) -> argparse.Namespace:
-    """Return the options; overrides of ``show`` may stand behind its flags."""
+    """Return the options; overrides of ``show`` and ``write`` may stand behind their flags."""
     parser = _parser()
     options, rest = parser.parse_known_args(given)
-    if options.command == "show" and not any(word.startswith("-") for word in rest):
+    if options.command in ("show", "write") and not any(word.startswith("-") for word in rest):
         options.words += rest
     elif rest:
         parser.error(f"unrecognized arguments: {' '.join(rest)}")

@@ -23,7 +23,10 @@ from llmrec.experiment.schema import RunConfig
 
 REFERENCE = Path(__file__).resolve().parents[1] / "docs" / "reference"
 NOTE = "<!-- Written by scripts/write_reference.py from the code; do not edit. -->"
-PARTS, PROMPTS = ("backbone", "adapter", "head", "prompt"), ("items", "text")
+PARTS, PROMPTS = (
+    ("backbone", "adapter", "head", "prompt"),
+    ("items", "text", "text_list", "identifiers", "item_texts"),
+)
 
 
 def components() -> str:
@@ -166,7 +169,9 @@ def combinations() -> str:
         "",
     ]
     for prompt in PROMPTS:
-        lines += [f"## `model/prompt={prompt}`", ""]
+        identifier = "semantic" if prompt == "identifiers" else None
+        written = f", `model/identifier={identifier}`" if identifier else ""
+        lines += [f"## `model/prompt={prompt}`{written}", ""]
         lines += [
             "| head | backbone | " + " | ".join(f"`{name}`" for name in parts["adapter"]) + " |",
             "|---|---|" + "---|" * len(parts["adapter"]),
@@ -176,6 +181,10 @@ def combinations() -> str:
             for adapter in parts["adapter"]:
                 chosen = {"prompt": prompt, "head": head, "backbone": backbone, "adapter": adapter}
                 made = spec | {part: specs[part, name] for part, name in chosen.items()}
+                if identifier:
+                    made["identifier"] = read_yaml(
+                        config_folder() / "model" / "identifier" / f"{identifier}.yaml"
+                    )
                 cells.append(_verdict(made, notes))
             lines.append(f"| `{head}` | `{backbone}` | {' | '.join(cells)} |")
         lines.append("")

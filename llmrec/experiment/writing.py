@@ -13,12 +13,18 @@ from typing import Any
 import numpy as np
 
 from llmrec.core.config import build, check
-from llmrec.core.errors import ConfigError, Problem, RunError
+from llmrec.core.errors import ConfigError, Problem, RunError, UnknownNameError, unknown
 from llmrec.core.files import write_json, write_text
 from llmrec.core.registry import registry
 from llmrec.core.seeding import derive_seed
 from llmrec.core.types import Split
-from llmrec.experiment.compose import compose_config, config_files, read_yaml
+from llmrec.experiment.compose import (
+    compose_config,
+    config_files,
+    config_folder,
+    options_of_group,
+    read_yaml,
+)
 from llmrec.experiment.datasets import load_dataset
 from llmrec.experiment.schema import check_config
 from llmrec.metrics.text import Features, Titles, text_report
@@ -123,8 +129,6 @@ def writer_specs(words: Sequence[str]) -> tuple[dict[str, dict[str, Any]], list[
         ConfigError: if no writer is named, or an option is wrong.
         UnknownNameError: for a writer that does not exist.
     """
-    import yaml
-
     names = [word for word in words if "=" not in word]
     if not names:
         raise ConfigError("name at least one writer: llmrec list writer shows them")
@@ -132,7 +136,11 @@ def writer_specs(words: Sequence[str]) -> tuple[dict[str, dict[str, Any]], list[
     for name in names:
         file = config_files().get(f"writer/{name}")
         if file is None:
-            registry("writer").get(name)
+            try:
+                registry("writer").get(name)
+            except UnknownNameError as error:
+                known = {*options_of_group(config_folder(), "writer"), *registry("writer").names()}
+                raise UnknownNameError(unknown("writer", name, known)) from error
         specs[name] = read_yaml(file) if file is not None else {"name": name}
     others = []
     for word in (each for each in words if "=" in each):
@@ -145,7 +153,7 @@ def writer_specs(words: Sequence[str]) -> tuple[dict[str, dict[str, Any]], list[
         place = specs[label]
         for part in above:
             place = place.setdefault(part, {})
-        place[last] = yaml.safe_load(value)
+        place[last] = _value(value)
     problems = [
         Problem(f"{label}.{problem.where}".rstrip("."), problem.what)
         for label, spec in specs.items()
@@ -154,6 +162,16 @@ def writer_specs(words: Sequence[str]) -> tuple[dict[str, dict[str, Any]], list[
     if problems:
         raise ConfigError(problems)
     return specs, others
+
+
+def _value(text: str) -> Any:
+    """Return an option as YAML reads it, or the text as it is where it is no YAML: a template."""
+    import yaml
+
+    try:
+        return yaml.safe_load(text)
+    except yaml.YAMLError:
+        return text
 
 
 def _passages(

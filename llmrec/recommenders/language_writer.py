@@ -152,6 +152,11 @@ class LanguageWriter(BaseWriter):
     def fit(
         self, train: Passages, valid: Passages | None = None, context: FitContext = NO_CONTEXT
     ) -> Self:
+        if not self.template and not ((train.users >= 0).any() or (train.items >= 0).any()):
+            raise ComponentError(
+                "there is nothing to read: these texts are about no known user or item, and there "
+                "is no template; set template='{{ given }}', or choose gpt2_prompt or t5_prompt"
+            )
         require("torch", "lm", "a language model")
         tune_allocator()
         from llmrec.training.trainer import train as trained

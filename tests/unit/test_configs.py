@@ -93,6 +93,27 @@ def test_every_component_file_satisfies_its_signature_and_builds(file: str) -> N
         pytest.skip(str(missing))
 
 
+def _descends(file: str, ancestor: str) -> bool:
+    entries = read_yaml(FILES[f"model/{file}"]).get("defaults", [])
+    parents = [entry for entry in entries if isinstance(entry, str) and entry != "_self_"]
+    return file == ancestor or any(_descends(parent, ancestor) for parent in parents)
+
+
+LANGUAGE_MODELS = [
+    name.partition("/")[2]
+    for name in FILES
+    if name.rpartition("/")[0] == "model" and _descends(name.partition("/")[2], "language_model")
+]
+
+
+@pytest.mark.parametrize("preset", LANGUAGE_MODELS)
+def test_every_language_model_takes_an_identifier(preset: str) -> None:
+    """Also a preset that leaves it out: without a plus sign, and nothing of the old one stays."""
+    words = ["experiment=none", f"model={preset}", "model/identifier=numeric"]
+    file = FILES["model/identifier/numeric"]
+    assert _composed(*words)["model"]["identifier"] == read_yaml(file)
+
+
 @pytest.mark.parametrize("file", [name for name in FILES if name.startswith("evaluation/")])
 def test_every_evaluation_is_valid(file: str) -> None:
     name = file.rpartition("/")[2]

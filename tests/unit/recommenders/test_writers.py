@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from llmrec.core.config import build
-from llmrec.core.errors import ConfigError, DataError
+from llmrec.core.errors import ComponentError, ConfigError, DataError
 from llmrec.data.splits import LeaveOneOut
 from llmrec.data.synthetic import Synthetic
 from llmrec.recommenders.language_writer import LanguageWriter
@@ -79,6 +79,16 @@ def test_options_that_cannot_work_are_refused() -> None:
         writer(template="{{ truth }}")
     with pytest.raises(ConfigError, match="cannot write"):
         build("writer", {"name": "language_writer", "backbone": {"name": "bert"}})
+
+
+def test_soft_prompts_about_nobody_and_nothing_are_refused() -> None:
+    """Replies have neither user nor item: without a template every request would be the same."""
+    nobody = np.full(4, -1, np.int64)
+    passages = Passages(nobody, nobody, list("abcd"), list(COLOURS), [], 0)
+    with pytest.raises(ComponentError, match="template='{{ given }}', or choose gpt2_prompt"):
+        writer().fit(passages)
+    about = Passages(nobody, np.zeros(4, np.int64), [""] * 4, list(COLOURS), [{}], 0)
+    assert len(writer(epochs=1).fit(about).write(about.without_texts())) == 4
 
 
 def test_baselines_copy_what_they_say(tmp_path: Path) -> None:
