@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 import shutil
 import sys
 import time
@@ -138,8 +139,21 @@ def attempt(
         return None
 
 
+# What torch says on a GPU, and its allocator on a CPU: a RuntimeError like many others.
+_OUT_OF_MEMORY = re.compile(
+    r"out of memory|DefaultCPUAllocator|can't allocate memory", re.IGNORECASE
+)
+
+
 def _unexpected(error: Exception) -> str:
-    return f"{type(error).__name__}: {' '.join(str(error).split()) or 'no message'}"
+    text = " ".join(str(error).split()) or "no message"
+    if isinstance(error, MemoryError) or _OUT_OF_MEMORY.search(text):
+        return (
+            "out of memory; of a language model lower batch_size (gradient_accumulation_steps "
+            "makes up for it) or score_batch_size, take head=blocked or sampled_softmax for a large "
+            f"catalogue, or a smaller backbone ({text})"
+        )
+    return f"{type(error).__name__}: {text}"
 
 
 def _complete(bench: Bench, label: str, make: Callable[[], Recommender], how: Fit) -> Recommender:

@@ -79,11 +79,16 @@ def find_teacher(
         folder = Path(how.teacher_folder)
         receipt = read_json(folder / RECEIPT) if (folder / RECEIPT).is_file() else {}
         if receipt.get(TRAINED_ON) != train.fingerprint:
-            known = "another training side" if TRAINED_ON in receipt else "it does not say what"
+            known = (
+                "was fitted on another training side"
+                if TRAINED_ON in receipt
+                else f"does not say what it was fitted on (it has no {RECEIPT} of a run; the "
+                "folder of one row is RUN/models/LABEL)"
+            )
             raise RunError(
-                f"the teacher in {folder} was fitted on {known}: a student learns from a teacher "
-                "that was fitted on the same rows; fit it in a run with this data and split, or "
-                "give distillation.teacher"
+                f"the teacher in {folder} {known}: a student learns from a teacher that was fitted "
+                "on the same rows; fit it in a run with this data and split, or give "
+                "distillation.teacher"
             )
         teacher, seconds = load_recommender(folder), float(receipt["fit_seconds"])
     else:

@@ -25,6 +25,7 @@ from llmrec.reporting.text import (
     RANDOM_INIT,
     STARS_KEY,
     best_values,
+    cut_lines,
     endpoint_lines,
     gain,
     higher_is_better,
@@ -162,6 +163,7 @@ def caption(comparison: Comparison, *, leaks: str = "", left_out: Sequence[str] 
     lines += endpoint_lines(comparison)
     if leaks:
         lines.append(f"Beware: {leaks}")
+    lines += [f"Beware: {line}" for line in cut_lines(comparison)]
     if left_out:
         lines.append(f"Too narrow for: {', '.join(left_out)}.")
     return [Text(line, "dim") for line in lines]

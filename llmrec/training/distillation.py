@@ -29,7 +29,13 @@ def _wrong_teacher(params: Mapping[str, Any]) -> list[tuple[str, str]]:
     given = [params.get(key) is not None for key in ("teacher", "teacher_folder")]
     if sum(given) == 1:
         return []
-    return [("teacher", "give a recommender here, or the folder of a fitted one: teacher_folder")]
+    if all(given):
+        what = (
+            "give this or teacher_folder, not both; ~model@model.distillation.teacher takes it away"
+        )
+    else:
+        what = "give a recommender here, or the folder of a fitted one: teacher_folder"
+    return [("teacher", what)]
 
 
 def _teacher_misfit(teacher: RecommenderSpec | None, head: Any) -> str | None:

@@ -96,6 +96,22 @@ def test_a_failing_model_is_recorded_and_the_others_go_on(config: Config, tmp_pa
     assert Recorder.events[-1] == ("finish", 1, True)
 
 
+@pytest.mark.parametrize(
+    "error",
+    [
+        RuntimeError("CUDA out of memory. Tried to allocate 2.00 GiB"),
+        RuntimeError("[enforce fail] DefaultCPUAllocator: you tried to allocate 16 bytes"),
+        MemoryError(),
+    ],
+)
+def test_out_of_memory_says_what_to_lower(
+    config: Config, tmp_path: Path, error: Exception, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Fragile, "trouble", error)
+    with pytest.raises(FailedModelsError, match=r"out of memory; .* lower batch_size"):
+        run(config(models={"bad": {"name": "fragile"}}), folder=tmp_path)
+
+
 def test_resume_tries_a_failed_model_again_and_leaves_the_others(
     config: Config, tmp_path: Path
 ) -> None:

@@ -164,7 +164,7 @@ def test_a_teacher_of_other_rows_is_refused(tmp_path: Path) -> None:
     split, folder = lm_cases.split(), tmp_path / "teacher"
     build("recommender", KNN).fit(split.train).save(folder)
     soft = {"name": "soft_scores", "teacher_folder": str(folder)}
-    with pytest.raises(RunError, match="it does not say what"):
+    with pytest.raises(RunError, match="does not say what it was fitted on"):
         lm_cases.model(distillation=soft).fit(split.train)
     receipt = {"fit_seconds": 3.0, "train_fingerprint": split.train.fingerprint}
     write_json(folder / "fit.json", receipt)

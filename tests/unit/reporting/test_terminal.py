@@ -4,6 +4,7 @@ import dataclasses
 import io
 import math
 import re
+from dataclasses import replace
 
 import pytest
 from rich.console import Console
@@ -94,6 +95,16 @@ def test_caption_says_how_to_read_it(comparison):
     assert "Beware: the future is known" in text
     assert "random init: the weights were not pretrained" in text
     assert "The best language-model row, gpt2 items minilm (random init)" in text
+
+
+def test_prompts_that_lost_history_are_told(comparison):
+    assert "Beware" not in _printed(comparison, 100)
+    first, *others = comparison.results
+    details = {"prompts_cut": 96, "n_examples": 1200}
+    cut = replace(first, info=replace(first.info, details=details))
+    text = " ".join(_printed(replace(comparison, results=(cut, *others)), 100).split())
+    said = f"Beware: {first.label} lost the oldest of the history in 96 of 1,200 training prompts"
+    assert said in text
 
 
 def test_stars_follow_the_corrected_p_value(make_comparison):
