@@ -133,7 +133,7 @@ class TransformerBackbone:
         found = []
         if params.get("checkpoint") is not None:
             found += [
-                (key, "is that of the checkpoint; leave it null, or leave checkpoint null")
+                (key, f"is that of the checkpoint; set {key}=null, or leave checkpoint null")
                 for key in ("hidden_size", "n_layers", "n_heads", "feedforward_size")
                 if params.get(key) is not None
             ]

@@ -150,8 +150,8 @@ def _unexpected(error: Exception) -> str:
     if isinstance(error, MemoryError) or _OUT_OF_MEMORY.search(text):
         return (
             "out of memory; of a language model lower batch_size (gradient_accumulation_steps "
-            "makes up for it) or score_batch_size, take head=blocked or sampled_softmax for a large "
-            f"catalogue, or a smaller backbone ({text})"
+            "makes up for it) or score_batch_size, take head=blocked or sampled_softmax for a "
+            f"large catalogue, or a smaller backbone ({text})"
         )
     return f"{type(error).__name__}: {text}"
 
