@@ -15,7 +15,7 @@ import torch
 from llmrec.core.config import build, check
 from llmrec.core.errors import ComponentError
 from llmrec.core.protocols import FitContext
-from llmrec.recommenders import assembly
+from llmrec.recommenders import fitting
 from llmrec.recommenders.base import load_recommender
 
 WIDTH, N_LAYERS, N_TOKENS, RANK = 16, 1, 3, 2
@@ -87,13 +87,13 @@ def test_it_learns_with_its_own_weights_alone(
     needs_bitsandbytes(adapter)
     before: dict[str, torch.Tensor] = {}
     losses: list[float] = []
-    train = assembly.train
+    train = fitting.train
 
     def watched(net, *rest):
         before.update({k: v.detach().clone() for k, v in net.model.named_parameters()})
         return train(net, *rest)
 
-    monkeypatch.setattr(assembly, "train", watched)
+    monkeypatch.setattr(fitting, "train", watched)
     parts = {"backbone": {"n_layers": 2}}
     model = lm_cases.model(name, adapter, parts=parts, epochs=4, batch_size=6, learning_rate=0.03)
     split = lm_cases.split()

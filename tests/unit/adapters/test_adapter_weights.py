@@ -31,16 +31,16 @@ def base_weights(adapter: str, name: str) -> tuple[dict, dict]:
     model = lm_cases.model(name, adapter, epochs=2, batch_size=4, learning_rate=0.05)
     split = lm_cases.split()
     before: dict = {}
-    from llmrec.recommenders import assembly
+    from llmrec.recommenders import fitting
 
-    whole = assembly.train
+    whole = fitting.train
 
     def watched(net, *rest):
         before.update({k: v.clone() for k, v in net.model.state_dict().items()})
         return whole(net, *rest)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(assembly, "train", watched)
+        patch.setattr(fitting, "train", watched)
         model.fit(split.train, split.valid)
     return before, model._model.net.model.state_dict()
 

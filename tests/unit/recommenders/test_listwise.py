@@ -264,7 +264,7 @@ def test_answers_that_begin_alike_are_refused() -> None:
 
     head = listwise_model()._head
     with pytest.raises(ComponentError, match='" A" and " B" begin with the same token'):
-        answer_tokens(Alike(), head)
+        answer_tokens(Alike(), head.answers([]))
 
 
 def test_a_long_prompt_loses_its_history_alone_and_is_counted() -> None:
