@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal, Self
@@ -24,10 +23,10 @@ from llmrec.recommenders.base import (
     load_recommender,
     require_valid,
 )
-from llmrec.recommenders.parts import Records, added_usage, all_records, other_texts_for
+from llmrec.recommenders.parts import OfParts
 
 
-class Ensemble(BaseRecommender):
+class Ensemble(OfParts, BaseRecommender):
     """Combines the scores of its members, the combiner learning on validation scores only.
 
     For ranking, each member's scores of a query are put on one scale first, over the candidates
@@ -210,19 +209,6 @@ class Ensemble(BaseRecommender):
     def parts(self) -> dict[str, Recommender]:
         """The fitted members by label."""
         return self.fitted
-
-    def endpoint_usage(self) -> dict[str, Any]:
-        """Return requests, tokens and money of all its parts, for the table of costs."""
-        return added_usage(self.parts.values())
-
-    @property
-    def item_records(self) -> Records | None:
-        """The items' fields that its parts read when they score; None if none reads words."""
-        return all_records(self.parts.values())
-
-    def other_texts(self, records: Records) -> contextlib.AbstractContextManager[None]:
-        """Score with other words for the items within the block."""
-        return other_texts_for(self.parts.values(), records)
 
     def require_fitted(self) -> None:
         if not self.fitted:

@@ -28,29 +28,40 @@ def added_usage(parts: Iterable[Any]) -> dict[str, Any]:
     }
 
 
-def readers(parts: Iterable[Any]) -> list[Any]:
-    """Return the parts that read words when they score."""
-    return [part for part in parts if getattr(part, "item_records", None) is not None]
+class OfParts:
+    """What a recommender that is made of others says of them all."""
 
+    @property
+    def parts(self) -> Mapping[str, Any]:
+        """The fitted recommenders that it is made of, by name."""
+        raise NotImplementedError
 
-def all_records(parts: Iterable[Any]) -> Records | None:
-    """Return the fields of the items that any part reads when it scores; None if none reads."""
-    found: list[Records] = [part.item_records for part in readers(parts)]
-    if not found:
-        return None
-    merged = []
-    for fields in zip(*found, strict=True):
-        record: dict[str, str] = {}
-        for own in fields:
-            record.update(own)
-        merged.append(record)
-    return merged
+    def endpoint_usage(self) -> dict[str, Any]:
+        """Return requests, tokens and money of all parts, for the table of costs."""
+        return added_usage(self.parts.values())
 
+    @property
+    def item_records(self) -> Records | None:
+        """The items' fields that any part reads when it scores; None if none reads words."""
+        found: list[Records] = [part.item_records for part in self._readers()]
+        if not found:
+            return None
+        merged = []
+        for fields in zip(*found, strict=True):
+            record: dict[str, str] = {}
+            for own in fields:
+                record.update(own)
+            merged.append(record)
+        return merged
 
-@contextlib.contextmanager
-def other_texts_for(parts: Iterable[Any], records: Records) -> Iterator[None]:
-    """Score with other words for the items within the block, in every part that reads words."""
-    with contextlib.ExitStack() as stack:
-        for part in readers(parts):
-            stack.enter_context(part.other_texts(records))
-        yield
+    @contextlib.contextmanager
+    def other_texts(self, records: Records) -> Iterator[None]:
+        """Score with other words for the items within the block, in every part that reads words."""
+        with contextlib.ExitStack() as stack:
+            for part in self._readers():
+                stack.enter_context(part.other_texts(records))
+            yield
+
+    def _readers(self) -> list[Any]:
+        every = self.parts.values()
+        return [part for part in every if getattr(part, "item_records", None) is not None]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal, Self
@@ -24,10 +23,10 @@ from llmrec.recommenders.base import (
     recommend,
     require_valid,
 )
-from llmrec.recommenders.parts import Records, added_usage, all_records, other_texts_for
+from llmrec.recommenders.parts import OfParts
 
 
-class TwoStage(BaseRecommender):
+class TwoStage(OfParts, BaseRecommender):
     """The retriever's best items in the ranker's order, the others below in the retriever's.
 
     Both are fitted on the same training side. The ranker is asked about the retriever's best `k`
@@ -189,19 +188,6 @@ class TwoStage(BaseRecommender):
         assert self.found_by is not None
         assert self.ordered_by is not None
         return {"retriever": self.found_by, "ranker": self.ordered_by}
-
-    def endpoint_usage(self) -> dict[str, Any]:
-        """Return requests, tokens and money of all its parts, for the table of costs."""
-        return added_usage(self.parts.values())
-
-    @property
-    def item_records(self) -> Records | None:
-        """The items' fields that its parts read when they score; None if none reads words."""
-        return all_records(self.parts.values())
-
-    def other_texts(self, records: Records) -> contextlib.AbstractContextManager[None]:
-        """Score with other words for the items within the block."""
-        return other_texts_for(self.parts.values(), records)
 
     def require_fitted(self) -> None:
         if self.ordered_by is None:
