@@ -197,10 +197,23 @@ class Classification:
         if self.target == "like":
             return Like(self, width, statistics, tied)
         if self.target == "classes":
-            if len(statistics.get("values", ())) > MOST_CLASSES:
-                raise ComponentError(
-                    f"the rating column has {len(statistics['values'])} distinct values, more than "
-                    f"{MOST_CLASSES}: these are no classes; choose head=regression"
-                )
+            require_few(len(statistics.get("values", ())), "these are no classes")
             return Classes(self, width, statistics)
         return NextItem(self, width, n_items, statistics, tied and self.item_weights != "own")
+
+
+def require_few(n_values: int, otherwise: str) -> None:
+    """Check that the distinct ratings of training are few enough to choose one.
+
+    Args:
+        n_values: how many they are.
+        otherwise: what is said of more.
+
+    Raises:
+        ComponentError: if they are more than `MOST_CLASSES`.
+    """
+    if n_values > MOST_CLASSES:
+        raise ComponentError(
+            f"the rating column has {n_values} distinct values, more than {MOST_CLASSES}: "
+            f"{otherwise}; choose head=regression"
+        )

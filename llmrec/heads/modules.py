@@ -10,7 +10,7 @@ from torch import nn
 from torch.nn import functional
 
 from llmrec.core.errors import ComponentError
-from llmrec.heads.classification import MOST_CLASSES
+from llmrec.heads.classification import require_few
 from llmrec.heads.predictions import Prediction
 
 
@@ -43,7 +43,24 @@ class YesNo(LogOdds):
         return states[:, 0] - states[:, 1]
 
 
-class RatingTokens(nn.Module):
+class Choice(nn.Module):
+    """A choice from the (N, K) logits of what is compared."""
+
+    def prediction(self, states: torch.Tensor, items: torch.Tensor | None = None) -> Prediction:  # noqa: ARG002
+        """Return the choice."""
+        return Prediction("choice", states)
+
+    def loss(
+        self,
+        states: torch.Tensor,
+        targets: torch.Tensor,
+        items: torch.Tensor | None = None,  # noqa: ARG002
+    ) -> torch.Tensor:
+        """Return the mean cross-entropy of (N,) true places among the K."""
+        return functional.cross_entropy(states, targets)
+
+
+class RatingTokens(Choice):
     """A rating from the logits of one token for each rating of training.
 
     Args:
@@ -61,11 +78,7 @@ class RatingTokens(nn.Module):
         values = torch.as_tensor(statistics.get("values", [0.0, 1.0]), dtype=torch.float32)
         self.register_buffer("values", values)
         self.expected = head.answer == "expected"
-        if len(values) > MOST_CLASSES:
-            raise ComponentError(
-                f"the rating column has {len(values)} distinct values, more than {MOST_CLASSES}: "
-                "these cannot be a word each; choose head=regression"
-            )
+        require_few(len(values), "these cannot be a word each")
         if head.labels is not None and len(head.labels) != len(values):
             shown = ", ".join(f"{value:g}" for value in values.tolist())
             raise ComponentError(
@@ -79,54 +92,20 @@ class RatingTokens(nn.Module):
             return states.softmax(1) @ self.values
         return self.values[states.argmax(1)]
 
-    def prediction(self, states: torch.Tensor, items: torch.Tensor | None = None) -> Prediction:  # noqa: ARG002
-        """Return the choice among the ratings."""
-        return Prediction("choice", states)
-
     def loss(
-        self,
-        states: torch.Tensor,
-        targets: torch.Tensor,
-        items: torch.Tensor | None = None,  # noqa: ARG002
+        self, states: torch.Tensor, targets: torch.Tensor, items: torch.Tensor | None = None
     ) -> torch.Tensor:
         """Return the mean cross-entropy of (N,) ratings that occur in training."""
-        codes = torch.searchsorted(self.values, targets.contiguous())
-        return functional.cross_entropy(states, codes)
+        return super().loss(states, torch.searchsorted(self.values, targets.contiguous()), items)
 
 
-class TokenLoss(nn.Module):
+class TokenLoss(Choice):
     """Cross-entropy of the written tokens; the scores come from decoding."""
 
-    def prediction(self, states: torch.Tensor, items: torch.Tensor | None = None) -> Prediction:  # noqa: ARG002
-        """Return the choice of each token."""
-        return Prediction("choice", states)
 
-    def loss(
-        self,
-        states: torch.Tensor,
-        targets: torch.Tensor,
-        items: torch.Tensor | None = None,  # noqa: ARG002
-    ) -> torch.Tensor:
-        """Return the mean over tokens of (N, V) logits and (N,) token ids."""
-        return functional.cross_entropy(states, targets)
-
-
-class LetterLoss(nn.Module):
+class LetterLoss(Choice):
     """Cross-entropy over the letters of a list."""
-
-    def prediction(self, states: torch.Tensor, items: torch.Tensor | None = None) -> Prediction:  # noqa: ARG002
-        """Return the choice among the letters."""
-        return Prediction("choice", states)
 
     def scores(self, states: torch.Tensor, items: torch.Tensor | None = None) -> torch.Tensor:  # noqa: ARG002
         """Return the (N, C) logits as they are."""
         return states
-
-    def loss(
-        self,
-        states: torch.Tensor,
-        targets: torch.Tensor,
-        items: torch.Tensor | None = None,  # noqa: ARG002
-    ) -> torch.Tensor:
-        """Return the mean cross-entropy of (N,) true places among the (N, C) letters."""
-        return functional.cross_entropy(states, targets)
