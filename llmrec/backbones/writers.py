@@ -46,7 +46,40 @@ def _apart(tokens: torch.Tensor) -> torch.Tensor:
     return torch.eye(n, dtype=torch.bool, device=tokens.device).expand(len(tokens), n, n)
 
 
-class CausalWriter:
+class _TreeWriter:
+    """What writes with all beams of a row as nodes of one tree.
+
+    Args:
+        backbone: of the model.
+        model: what the backbone loaded, with a language-model head.
+    """
+
+    first: torch.Tensor  # (B, 1, H) states after the prompts
+
+    def __init__(self, backbone: Any, model: Any) -> None:
+        self.backbone = backbone
+        self.model = inner(model)
+        self.vocabulary_size: int = self.model.config.vocab_size
+
+    def start(self) -> torch.Tensor:
+        """Return (B, 1, H) states that the first token to write is predicted from."""
+        return self.first
+
+    def step(self, tokens: torch.Tensor, parents: torch.Tensor) -> torch.Tensor:
+        """Return (B, n, H) states after the (B, n) tokens."""
+        return self.read(tokens, parents, _apart(tokens))
+
+    def read(self, tokens: torch.Tensor, parents: torch.Tensor, own: torch.Tensor) -> torch.Tensor:
+        """Return (B, T, H) states after the (B, T) tokens, which see each other as `own` says."""
+        raise NotImplementedError
+
+    def logits(self, states: torch.Tensor) -> torch.Tensor:
+        """Return (…, V) logits of the (…, H) states."""
+        logits: torch.Tensor = self.backbone.logits(self.model, states)
+        return logits
+
+
+class CausalWriter(_TreeWriter):
     """A left-to-right decoder that has read its prompts.
 
     What the beams of a row write are nodes of one tree: each new token is a query of the row, which
@@ -63,9 +96,7 @@ class CausalWriter:
     def __init__(self, backbone: Any, model: Any, ids: torch.Tensor, mask: torch.Tensor) -> None:
         from transformers import DynamicCache
 
-        self.backbone = backbone
-        self.model = inner(model)
-        self.vocabulary_size: int = self.model.config.vocab_size
+        super().__init__(backbone, model)
         # One that keeps everything: a cache by the config would drop what is outside a window,
         # counted in tokens of all beams.
         self.past = {past_name(self.model.base_model): DynamicCache()}
@@ -81,14 +112,6 @@ class CausalWriter:
         self.first = last_states(states, mask).unsqueeze(1)
         self.tree = _Tree(mask)
 
-    def start(self) -> torch.Tensor:
-        """Return (B, 1, H) states that the first token to write is predicted from."""
-        return self.first
-
-    def step(self, tokens: torch.Tensor, parents: torch.Tensor) -> torch.Tensor:
-        """Return (B, n, H) states after the (B, n) tokens."""
-        return self.read(tokens, parents, _apart(tokens))
-
     def read(self, tokens: torch.Tensor, parents: torch.Tensor, own: torch.Tensor) -> torch.Tensor:
         """Return (B, T, H) states after the (B, T) tokens, which see each other as `own` says."""
         visible, positions = self.tree.grow(parents, own)
@@ -100,11 +123,6 @@ class CausalWriter:
             use_cache=True,
         ).last_hidden_state
         return states
-
-    def logits(self, states: torch.Tensor) -> torch.Tensor:
-        """Return (…, V) logits of the (…, H) states."""
-        logits: torch.Tensor = self.backbone.logits(self.model, states)
-        return logits
 
     def _biases(self, visible: torch.Tensor, positions: torch.Tensor) -> Any:
         """Return what is added to attention weights, (B, 1, T, S), by kind of layer."""
@@ -123,7 +141,7 @@ class CausalWriter:
         return bias.unsqueeze(1)
 
 
-class Seq2SeqWriter:
+class Seq2SeqWriter(_TreeWriter):
     """A T5 decoder (T5, mT5, UMT5) over prompts that its encoder has read.
 
     The decoder's own forward pass needs a row for each beam, and with it a copy of what the encoder
@@ -146,9 +164,7 @@ class Seq2SeqWriter:
         mask: torch.Tensor,
         written: torch.Tensor | None = None,
     ) -> None:
-        self.backbone = backbone
-        self.model = inner(model)
-        self.vocabulary_size: int = self.model.config.vocab_size
+        super().__init__(backbone, model)
         self.decoder = self.model.decoder
         memory, mask = memory_of(backbone.encode(model, mask, ids=ids))
         cross = [block.layer[1].EncDecAttention for block in self.decoder.block]
@@ -172,14 +188,6 @@ class Seq2SeqWriter:
         self.first = states[:, -1:]
         self.tree = _Tree(own.new_ones(len(ids), n_before + length))
 
-    def start(self) -> torch.Tensor:
-        """Return (B, 1, H) states that the first token to write is predicted from."""
-        return self.first
-
-    def step(self, tokens: torch.Tensor, parents: torch.Tensor) -> torch.Tensor:
-        """Return (B, n, H) states after the (B, n) tokens."""
-        return self.read(tokens, parents, _apart(tokens))
-
     def read(self, tokens: torch.Tensor, parents: torch.Tensor, own: torch.Tensor) -> torch.Tensor:
         """Return (B, T, H) states after the (B, T) tokens, which see each other as `own` says."""
         visible, places = self.tree.grow(parents, own)
@@ -201,11 +209,6 @@ class Seq2SeqWriter:
             states = block.layer[-1](states)
         final: torch.Tensor = self.decoder.final_layer_norm(states)
         return final
-
-    def logits(self, states: torch.Tensor) -> torch.Tensor:
-        """Return (…, V) logits of the (…, H) states."""
-        logits: torch.Tensor = self.backbone.logits(self.model, states)
-        return logits
 
     def _kept(
         self, number: int, attention: Any, states: torch.Tensor
