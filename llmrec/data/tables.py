@@ -194,7 +194,7 @@ def _records(
     every_break = np.flatnonzero(breaks)
     if quoting and b'"' in block.text:
         quotes = raw == QUOTE
-        _check_quotes(path, block, delimiter)
+        _check_quotes(path, block, np.flatnonzero(quotes), delimiter)
         outside = np.cumsum(quotes, dtype=np.uint8) % 2 == 0
         breaks &= outside
         divides &= outside
@@ -217,10 +217,9 @@ def _counts(marks: np.ndarray, starts: np.ndarray) -> np.ndarray:
     return counts
 
 
-def _check_quotes(path: Path, block: Block, delimiter: int) -> None:
+def _check_quotes(path: Path, block: Block, places: np.ndarray, delimiter: int) -> None:
     """Refuse a quote that neither opens nor closes a field, nor is doubled inside one."""
     raw = np.frombuffer(block.text, np.uint8)
-    places = np.flatnonzero(raw == QUOTE)
     opening, closing = places[0::2], places[1::2]
     before = raw[np.maximum(opening - 1, 0)]
     opens = (opening == 0) | (before == delimiter) | (before == NEWLINE)
