@@ -186,11 +186,11 @@ class Text:
         rows = tokenizer(texts, add_special_tokens=False)["input_ids"]
         room = self.max_length - len(prefix) - len(suffix)
         cuts = np.array([max(0, len(row) - room) for row in rows], np.int64)
-        for row in np.flatnonzero(cuts).tolist():
-            history, question = parts[row]
-            if question is not None:
-                (shown,) = tokenizer([history], add_special_tokens=False)["input_ids"]
-                self.require_room(question, len(rows[row]) - len(shown), room)
+        asked = [row for row in np.flatnonzero(cuts).tolist() if parts[row][1] is not None]
+        if asked:
+            shown = tokenizer([parts[row][0] for row in asked], add_special_tokens=False)
+            for row, history in zip(asked, shown["input_ids"], strict=True):
+                self.require_room(str(parts[row][1]), len(rows[row]) - len(history), room)
         whole = [
             [*prefix, *row[cut:], *suffix] for row, cut in zip(rows, cuts.tolist(), strict=True)
         ]

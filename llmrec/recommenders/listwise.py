@@ -104,23 +104,26 @@ class ListCollator:
     def __call__(self, numbers: Sequence[int]) -> Batch:
         rows = np.asarray(numbers)
         histories, ratings = self.examples.histories(rows)
-        assert self.examples.targets is not None
-        truth = self.examples.items[self.examples.targets[rows]].tolist()
+        truth = self._truth(rows)
         rng = np.random.default_rng(int(torch.randint(2**31, (1,))))
-        lists = self.lists(rows, rng)
+        lists = self._lists(rows, histories, truth, rng)
         tokens, cuts = self.batches.tokens_and_cuts(histories, ratings, lists)
         self.cut.update(rows[cuts > 0].tolist())
         batch = pad_tokens(tokens, self.batches.tokenizer.pad_token_id)
-        targets = (lists == np.array(truth)[:, None]).argmax(1)
+        targets = (lists == truth[:, None]).argmax(1)
         return {**batch, "targets": torch.from_numpy(targets)}
 
-    def lists(self, rows: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-        """Return (N, size) lists of the true item of each example and others, −1 for none."""
+    def _truth(self, rows: np.ndarray) -> np.ndarray:
+        """Return the (N,) true items of examples."""
         assert self.examples.targets is not None
-        histories, _ = self.examples.histories(rows)
-        truth = self.examples.items[self.examples.targets[rows]].tolist()
+        return self.examples.items[self.examples.targets[rows]]
+
+    def _lists(
+        self, rows: np.ndarray, histories: Ragged, truth: np.ndarray, rng: np.random.Generator
+    ) -> np.ndarray:
+        """Return (N, size) lists of the true item of each example and others, −1 for none."""
         lists = np.full((len(rows), self.size), PADDING, np.int64)
-        for place, (item, history) in enumerate(zip(truth, histories, strict=True)):
+        for place, (item, history) in enumerate(zip(truth.tolist(), histories, strict=True)):
             shut = {item, *history.tolist()}
             others = self.negatives.draw(rng, self.size - 1, shut, self.first[rows[place]])
             listed = rng.permutation([item, *others])
@@ -135,7 +138,9 @@ class ListCollator:
         """
         rng = np.random.default_rng(derive_seed(seed, "trial lists"))
         rows = rng.permutation(len(self.examples))[:TRIALS]
-        self.batches.tokens_and_cuts(*self.examples.histories(rows), self.lists(rows, rng))
+        histories, ratings = self.examples.histories(rows)
+        lists = self._lists(rows, histories, self._truth(rows), rng)
+        self.batches.tokens_and_cuts(histories, ratings, lists)
 
 
 def list_batches(
