@@ -8,7 +8,7 @@ from accelerate.utils import reduce
 from llmrec.training.checkpoints import processes
 
 
-def counted_once(loss: torch.Tensor, n_targets: int) -> torch.Tensor:
+def counted_once(loss: torch.Tensor, n_targets: int | torch.Tensor) -> torch.Tensor:
     """Return a mean loss such that its mean over the processes counts each target once.
 
     Gradients and losses are averaged over the processes, whose numbers of targets differ.
@@ -20,7 +20,7 @@ def counted_once(loss: torch.Tensor, n_targets: int) -> torch.Tensor:
     n_processes = processes().num_processes
     if n_processes == 1:
         return loss
-    own = torch.tensor(float(n_targets), device=loss.device)
+    own = torch.as_tensor(n_targets, dtype=torch.float32, device=loss.device)
     return loss * (own * n_processes / reduce(own.clone(), "sum"))
 
 

@@ -172,8 +172,8 @@ class _Trainer(Trainer):
     ) -> Any:
         """Return the loss; several processes count each target once, not each process's mean."""
         loss, outputs = super().compute_loss(model, inputs, True, num_items_in_batch)
-        if self.args.world_size > 1 and "n_targets" in outputs:
-            loss = counted_once(loss, int(outputs["n_targets"]))
+        if "n_targets" in outputs:
+            loss = counted_once(loss, outputs["n_targets"])
         return (loss, outputs) if return_outputs else loss
 
     def evaluate(self, *args: Any, **kwargs: Any) -> dict[str, float]:  # noqa: ARG002
