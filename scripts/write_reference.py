@@ -169,8 +169,11 @@ def combinations() -> str:
         "",
     ]
     for prompt in PROMPTS:
-        identifier = "semantic" if prompt == "identifiers" else None
-        written = f", `model/identifier={identifier}`" if identifier else ""
+        written, given = "", spec
+        if prompt == "identifiers":
+            written = ", `model/identifier=semantic`"
+            file = config_folder() / "model" / "identifier" / "semantic.yaml"
+            given = spec | {"identifier": read_yaml(file)}
         lines += [f"## `model/prompt={prompt}`{written}", ""]
         lines += [
             "| head | backbone | " + " | ".join(f"`{name}`" for name in parts["adapter"]) + " |",
@@ -180,11 +183,7 @@ def combinations() -> str:
             cells = []
             for adapter in parts["adapter"]:
                 chosen = {"prompt": prompt, "head": head, "backbone": backbone, "adapter": adapter}
-                made = spec | {part: specs[part, name] for part, name in chosen.items()}
-                if identifier:
-                    made["identifier"] = read_yaml(
-                        config_folder() / "model" / "identifier" / f"{identifier}.yaml"
-                    )
+                made = given | {part: specs[part, name] for part, name in chosen.items()}
                 cells.append(_verdict(made, notes))
             lines.append(f"| `{head}` | `{backbone}` | {' | '.join(cells)} |")
         lines.append("")

@@ -44,10 +44,11 @@ def counted_again(saved: LanguageModel, data: Dataset) -> dict[str, Any]:
         found["training rows (fingerprint)"] = data.fingerprint
     if model.codes is not None and _repeats_codes(saved):
         found["codes"] = codes_of(saved, data).table
+    records = records_of(saved, data) if saved._prompt.kind == "text" else []
     if saved._prompt.kind == "text" and saved._identifier is not None:
-        found["numbers of items"] = _numbers_in(records_of(saved, data))
+        found["numbers of items"] = _numbers_in(records)
     if _makes_tokenizer(saved):
-        found["vocabulary"] = _vocabulary(tokenizer_of(saved, data, records_of(saved, data)))
+        found["vocabulary"] = _vocabulary(tokenizer_of(saved, data, records))
     rating = data.interactions.rating
     if hasattr(model.net.tokens, "rating_values") and rating is not None:
         found["rating values"] = np.unique(rating)
