@@ -114,6 +114,16 @@ def _mistakes(override: str) -> list[Problem]:
                 f"the one it replaces; write {_by_group(key.removesuffix('.name'))}={value}",
             )
         ]
+    group = _by_group(key).partition("@")[0]
+    if not prefix and value.startswith("[") and group.startswith("model/") and _has_group(key):
+        chains = "choose int8+lora or nf4+lora; other chains: model/adapter=int8+lora and its steps"
+        return [
+            Problem(
+                override,
+                "a list would mix the options of several files in one component; "
+                f"{chains if group == 'model/adapter' else f'write {_by_group(key)}=NAME'}",
+            )
+        ]
     if value == "null" and (key in GROUPS or "/" in key or "@" in key):
         other = "experiment=none" if key == "experiment" else f"~{key}"
         return [Problem(override, f"a config group cannot be null; write {other}")]

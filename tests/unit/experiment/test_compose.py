@@ -91,6 +91,15 @@ def test_a_mapping_with_a_name_chooses_no_group(key: str) -> None:
         prepare_overrides([f"{key}={{name: ease, regularization: 1}}"])
 
 
+@pytest.mark.parametrize("key", ["model/adapter", "model.adapter", "models.lm.adapter"])
+def test_a_list_of_adapters_is_told_of_chains(key: str) -> None:
+    """Hydra merges the files of a list: lora with the threshold of int8."""
+    with pytest.raises(ConfigError, match=r"mix the options .* choose int8\+lora or nf4\+lora"):
+        prepare_overrides([f"{key}=[int8,lora]"])
+    with pytest.raises(ConfigError, match="write model/head=NAME"):
+        prepare_overrides(["model/head=[classification,regression]"])
+
+
 def test_a_name_where_no_group_is_can_be_set() -> None:
     composed = compose_config(["evaluation.candidates.name=sampled", "data=synthetic"])
     assert composed["evaluation"]["candidates"]["name"] == "sampled"
