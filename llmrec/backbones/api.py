@@ -28,7 +28,7 @@ class API:
         base_url: of the endpoint, up to ``/v1``, without a key in it.
         model: name by which the endpoint knows the model.
         key_variable: environment variable that holds the key; null sends none.
-        allow_upload: that prompts, which hold histories of users, may leave this machine.
+        allow_upload: that prompts, which hold histories and texts of users, may leave this machine.
         concurrency: requests under way at once.
         timeout_seconds: longest silence of the endpoint before a request is tried again.
         retries: further tries after status 408, 409, 429, 5xx, a broken reply or a silence.
@@ -241,7 +241,7 @@ def _address_problems(params: Mapping[str, Any]) -> list[tuple[str, str]]:
         found.append(
             (
                 "allow_upload",
-                f"the histories of users and worked examples would be sent to {parts.hostname}, "
+                f"histories and texts of users would be sent to {parts.hostname}, "
                 "another machine; set it to true if they may leave this one",
             )
         )

@@ -166,15 +166,15 @@ class Chat:
         if self.sent + n > limits.max_requests:
             raise RunError(
                 f"{said} are needed and {self.sent:,} were sent, more than max_requests="
-                f"{limits.max_requests:,}; nothing of them was sent. Ask about fewer users or "
-                "candidates, or raise model.backbone.max_requests"
+                f"{limits.max_requests:,}; nothing of them was sent. Ask about fewer users, "
+                "candidates or texts, or raise backbone.max_requests"
             )
         price = cost(limits, read, written)
         if limits.budget is not None and price is not None and self.spent + price > limits.budget:
             raise RunError(
                 f"{said} are needed and {self.spent:.4g} is spent, more than the budget of "
-                f"{limits.budget:g}; nothing of them was sent. Ask about fewer users or "
-                "candidates, or raise model.backbone.budget"
+                f"{limits.budget:g}; nothing of them was sent. Ask about fewer users, "
+                "candidates or texts, or raise backbone.budget"
             )
 
     def _send_all(
@@ -273,7 +273,7 @@ class Chat:
                     raise RunError(
                         f"stopped before passing the budget of {budget:g}: {self.spent:.4g} is "
                         f"spent, and the next request may cost {bound:.4g}; raise "
-                        "model.backbone.budget"
+                        "backbone.budget"
                     )
                 self._free.wait()
         return False

@@ -72,6 +72,7 @@ BUILTINS: dict[str, dict[str, str]] = {
     },
     "writer": {
         "language_writer": "llmrec.recommenders.language_writer:LanguageWriter",
+        "hosted_writer": "llmrec.recommenders.hosted_writer:HostedWriter",
         "nearest_review": "llmrec.recommenders.writers:NearestReview",
         "frequent_sentence": "llmrec.recommenders.writers:FrequentSentence",
     },

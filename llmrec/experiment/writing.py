@@ -29,6 +29,7 @@ from llmrec.experiment.datasets import load_dataset
 from llmrec.experiment.schema import check_config
 from llmrec.metrics.text import Features, Titles, text_report
 from llmrec.recommenders.passages import Kind, Passages, descriptions, explanations, pairs
+from llmrec.reporting.text import endpoint_line
 
 SHOWN = (
     "bleu-1",
@@ -41,8 +42,11 @@ SHOWN = (
     "fmr",
     "div",
     "grounded",
+    "recommends",
+    "recommends_true",
     "empty",
 )
+USAGE = ("requests", "cached_requests", "input_tokens", "output_tokens", "spent")
 
 
 def write_text_report(
@@ -88,9 +92,13 @@ def write_text_report(
     titles = Titles([str(record.get("title", "")) for record in train.records])
     rows, written = [], {}
     writers: dict[str, Any] = {}
-    for label, spec in specs.items():
+    before = test.given if kind == "conversation" else None
+    built = {label: build("writer", spec, seed=seed) for label, spec in specs.items()}
+    for writer in built.values():
+        writer.warm_up()
+    for label, writer in built.items():
         started = time.perf_counter()
-        writer = build("writer", spec, seed=seed).fit(train, sides["valid"])
+        writer.fit(train, sides["valid"])
         fitted = time.perf_counter()
         texts = writer.write(test.without_texts())
         done = time.perf_counter()
@@ -98,12 +106,15 @@ def write_text_report(
         writers[label] = {"weights": writer.info.weights, **writer.info.details}
         if hasattr(writer, "decoding"):
             writers[label]["decoding"] = writer.decoding()
+        usage = writer.endpoint_usage() if hasattr(writer, "endpoint_usage") else {}
+        if usage:
+            writers[label]["usage"] = usage
         written[label] = texts
-        report = text_report(texts, test.texts, features, titles)
+        report = text_report(texts, test.texts, features, titles, before)
         seconds = {"fit_seconds": fitted - started, "write_seconds": done - fitted}
-        rows.append({"writer": label, **report, **seconds})
-    truth = {"writer": "(truth)", **text_report(test.texts, test.texts, features, titles)}
-    rows.append({**truth, "fit_seconds": 0.0, "write_seconds": 0.0})
+        rows.append({"writer": label, **report, **seconds, **{k: usage.get(k) for k in USAGE}})
+    truth = text_report(test.texts, test.texts, features, titles, before)
+    rows.append({"writer": "(truth)", **truth, "fit_seconds": 0.0, "write_seconds": 0.0})
     write_json(
         folder / "writing.json",
         {
@@ -119,7 +130,9 @@ def write_text_report(
     _save(folder, rows, written, test)
     head = f"{facts['name']}, {facts['protocol']}; {kind}; {len(test)} texts judged"
     head += f", cut to {max_words} words" if max_words else ""
-    return f"{head}\n{_table(rows, {k: v['weights'] for k, v in writers.items()})}"
+    lines = [head, _table(rows, {k: v["weights"] for k, v in writers.items()})]
+    lines += [endpoint_line(label, v["usage"]) for label, v in writers.items() if "usage" in v]
+    return "\n".join(lines)
 
 
 def writer_specs(words: Sequence[str]) -> tuple[dict[str, dict[str, Any]], list[str]]:
@@ -223,10 +236,11 @@ def _save(
 
 
 def _table(rows: Sequence[Mapping[str, Any]], weights: Mapping[str, str]) -> str:
+    shown = [name for name in SHOWN if name in rows[0]]
     width = max(len(str(row["writer"])) for row in rows)
-    lines = ["  ".join([f"{'writer':<{width}}", *(f"{name:>10}" for name in SHOWN), "  weights"])]
+    lines = ["  ".join([f"{'writer':<{width}}", *(f"{name:>10}" for name in shown), "  weights"])]
     for row in rows:
-        values = [f"{row[name]:>10.4f}" for name in SHOWN]
+        values = [f"{row[name]:>{max(10, len(name))}.4f}" for name in shown]
         origin = weights.get(str(row["writer"]), "")
         lines.append("  ".join([f"{row['writer']:<{width}}", *values, f"  {origin}"]).rstrip())
     return "\n".join(lines)

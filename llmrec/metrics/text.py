@@ -281,10 +281,50 @@ def grounding(written: Sequence[str], titles: Titles) -> dict[str, float]:
     }
 
 
+def recommending(
+    written: Sequence[str], truth: Sequence[str], given: Sequence[str], titles: Titles
+) -> dict[str, float]:
+    """Return how many texts recommend an item, and how many the one that the true text does.
+
+    A text recommends the items of the catalogue that it names and that the text before it does not:
+    to repeat what the other one has just named is no recommendation.
+
+    Returns:
+        ``recommends``: share of texts that recommend an item; ``recommends_true``: among those
+        whose true text recommends any, the share that recommends one of the same (NaN without).
+
+    Raises:
+        DataError: if there are more of one than of the other.
+    """
+    _same_number(written, truth)
+    _same_number(given, truth)
+    shares, hits = [], []
+    for text, true, before in zip(written, truth, given, strict=True):
+        old, new, wanted = ({n for n, ok in titles.mentions(t) if ok} for t in (before, text, true))
+        shares.append(bool(new - old))
+        if wanted - old:
+            hits.append(bool(new & wanted - old))
+    return {
+        "recommends": float(np.mean(shares)) if shares else 0.0,
+        "recommends_true": float(np.mean(hits)) if hits else math.nan,
+    }
+
+
 def text_report(
-    written: Sequence[str], truth: Sequence[str], features: Features, titles: Titles
+    written: Sequence[str],
+    truth: Sequence[str],
+    features: Features,
+    titles: Titles,
+    given: Sequence[str] | None = None,
 ) -> Mapping[str, float]:
     """Return every measure of N written texts beside N true ones.
+
+    Args:
+        written: N texts.
+        truth: N true ones.
+        features: that the texts may name.
+        titles: of the catalogue.
+        given: of conversations, the N texts before, which tells what is recommended anew.
 
     Raises:
         DataError: if there are more of one than of the other.
@@ -304,5 +344,6 @@ def text_report(
         "fmr": features.matching_ratio(written, truth),
         "div": features.diversity(written),
         **grounding(written, titles),
+        **({} if given is None else recommending(written, truth, given, titles)),
         "empty": float(np.mean([not words(text) for text in written])),
     }

@@ -33,6 +33,9 @@ class BaseWriter:
     def info(self) -> ModelInfo:
         return ModelInfo()
 
+    def warm_up(self) -> None:
+        """Ask for what writing needs before other writers take their time: a key, a package."""
+
     def fit(
         self, train: Passages, valid: Passages | None = None, context: FitContext = NO_CONTEXT
     ) -> Self:

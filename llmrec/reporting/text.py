@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
+from typing import Any
 
 from llmrec.core.protocols import Family
 from llmrec.evaluation.comparison import Comparison, Versus
@@ -193,19 +195,19 @@ def parameters(result: ModelResult) -> str:
 
 def endpoint_lines(comparison: Comparison) -> list[str]:
     """Return one sentence for each row that asked an endpoint: requests, tokens, money."""
-    lines = []
-    for result in comparison.results:
-        costs = result.costs
-        if not costs.endpoint():
-            continue
-        paid = "no prices set" if costs.spent is None else f"{costs.spent:.4g} spent"
-        about = "about " if costs.estimated_tokens else ""
-        lines.append(
-            f"{result.label}: {costs.requests:,} requests sent and {costs.cached_requests:,} "
-            f"answered from disk, {about}{costs.input_tokens:,} tokens read and "
-            f"{costs.output_tokens:,} written, {paid}."
-        )
-    return lines
+    asked = ((result.label, result.costs.endpoint()) for result in comparison.results)
+    return [endpoint_line(label, usage) for label, usage in asked if usage]
+
+
+def endpoint_line(label: str, usage: Mapping[str, Any]) -> str:
+    """Return what a row or a writer asked of an endpoint, in one sentence."""
+    paid = "no prices set" if usage["spent"] is None else f"{usage['spent']:.4g} spent"
+    about = "about " if usage["estimated_tokens"] else ""
+    return (
+        f"{label}: {usage['requests']:,} requests sent and {usage['cached_requests']:,} answered "
+        f"from disk, {about}{usage['input_tokens']:,} tokens read and {usage['output_tokens']:,} "
+        f"written, {paid}."
+    )
 
 
 def cut_lines(comparison: Comparison) -> list[str]:

@@ -193,6 +193,43 @@ def test_it_ranks_generates_and_scores_for_a_real_server(run: Any, tmp_path: Pat
         assert KEY.encode() not in file.read_bytes(), file
 
 
+def test_it_writes_for_a_real_server(
+    served: tuple[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Explanations of the generated data set; what a random model writes is no text of people."""
+    url, model = served
+    monkeypatch.setenv("NOBODYS_KEY", KEY)
+    monkeypatch.setenv("LLMREC_CACHE", str(tmp_path / "cache"))
+    options = [
+        f"base_url={url}",
+        f"model={model}",
+        "key_variable=NOBODYS_KEY",
+        "timeout_seconds=120",
+        "concurrency=2",
+        "input_price=1",
+        "output_price=1",
+        "budget=1",
+    ]
+    small = [word for word in SMALL if word.startswith("data")]
+    words = [*small, "data.texts=true", "hosted.max_new_tokens=12", "hosted.n_examples=1"]
+    words += [f"hosted.backbone.{option}" for option in options]
+    for name in ("out", "again"):
+        assert main(["write", "hosted", *words, "--output", str(tmp_path / name)]) == 0
+    found = read_json(tmp_path / "out" / "writing.json")["fitted"]["hosted"]
+    usage = found["usage"]
+    assert usage["requests"] == 6, "one test text of each user"
+    assert usage["estimated_tokens"] is False
+    assert 6 <= usage["output_tokens"] <= 6 * 12
+    assert usage["spent"] == pytest.approx((usage["input_tokens"] + usage["output_tokens"]) / 1e6)
+    again = read_json(tmp_path / "again" / "writing.json")["fitted"]["hosted"]["usage"]
+    assert (again["requests"], again["cached_requests"]) == (0, 6)
+    samples = [tmp_path / name / "samples.jsonl" for name in ("out", "again")]
+    assert samples[0].read_bytes() == samples[1].read_bytes()
+    assert all(json.loads(line)["hosted"] for line in samples[0].read_text("utf-8").splitlines())
+    for file in (path for path in tmp_path.rglob("*") if path.is_file()):
+        assert KEY.encode() not in file.read_bytes(), file
+
+
 def test_a_server_without_log_probabilities_is_a_sentence(run: Any) -> None:
     """transformers serve passes over `logprobs`: the row stops at the first reply."""
     code, folder = run("logprobs", "model.mode=score", *SAMPLED)

@@ -14,6 +14,7 @@ from llmrec.metrics.text import (
     corpus_bleu,
     distinct,
     grounding,
+    recommending,
     rouge_per_text,
     text_report,
     unique_sentence_ratio,
@@ -74,6 +75,35 @@ def test_longest_title_wins_and_marked_names_may_be_invented() -> None:
     assert titles.mentions("Red [[Heat]] Fox") == [("Heat", True), ("Red Fox", True)]
     found = grounding([text, "nothing"], titles)
     assert found == {"mentions_per_text": 2.0, "grounded": 0.75, "invented_texts": 0.5}
+
+
+def test_a_turn_recommends_what_it_names_anew() -> None:
+    """By hand: six turns; 1 names the true film, 2 another one, 3 repeats the film of the seeker.
+
+    4 names none, 5 an invented one, and 6 names one where the true turn names none.
+    """
+    titles = Titles(["Heat", "Red Fox", "Blue Owl"])
+    before = "Seeker: I liked [[Heat]]."
+    written = [
+        "See [[red fox]]!",
+        "See [[Blue Owl]].",
+        "[[Heat]]?",
+        "Bye",
+        "[[Zog]]",
+        "[[Red Fox]]",
+    ]
+    truth = ["[[Red Fox]]"] * 3 + ["[[Red Fox]] or [[Heat]]", "[[Heat]] is good", "Bye"]
+    found = recommending(written, truth, [before] * 6, titles)
+    # New items of the catalogue in 1, 2 and 6. True recommendations in 1 to 4: Heat is old in 5.
+    assert found == {"recommends": pytest.approx(3 / 6), "recommends_true": pytest.approx(1 / 4)}
+    assert recommending(written, truth, [""] * 6, titles) == {
+        "recommends": pytest.approx(4 / 6),
+        "recommends_true": pytest.approx(1 / 5),
+    }
+    assert math.isnan(recommending(["a"], ["b"], [""], titles)["recommends_true"])
+    report = text_report(written, truth, Features(frozenset()), titles, [before] * 6)
+    assert report["recommends"] == 0.5
+    assert "recommends" not in text_report(written, truth, Features(frozenset()), titles)
 
 
 def test_a_report_refuses_unequal_numbers_and_counts_empty_texts() -> None:

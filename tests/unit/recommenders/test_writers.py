@@ -85,7 +85,7 @@ def test_soft_prompts_about_nobody_and_nothing_are_refused() -> None:
     """Replies have neither user nor item: without a template every request would be the same."""
     nobody = np.full(4, -1, np.int64)
     passages = Passages(nobody, nobody, list("abcd"), list(COLOURS), [], 0)
-    with pytest.raises(ComponentError, match=r"template=.*, or choose gpt2_prompt"):
+    with pytest.raises(ComponentError, match=r"template='\{\{ given \}\}', or choose gpt2_prompt"):
         writer().fit(passages)
     about = Passages(nobody, np.zeros(4, np.int64), [""] * 4, list(COLOURS), [{}], 0)
     assert len(writer(epochs=1).fit(about).write(about.without_texts())) == 4
