@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import string
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
 from typing import Any, ClassVar, Literal
 
 import numpy as np
@@ -153,7 +154,7 @@ class Text:
         return _filled(self._render_question, history=history, candidates=lettered)
 
     @property
-    def question_names(self) -> set[str]:
+    def question_names(self) -> frozenset[str]:
         """What the question reads: of ``history``, ``candidate`` and ``candidates``."""
         return _names(self.question)
 
@@ -224,6 +225,7 @@ def _environment() -> Any:
     return ImmutableSandboxedEnvironment(undefined=StrictUndefined, autoescape=False)
 
 
+@lru_cache(maxsize=256)  # a check of a config builds its prompt several times
 def _compile(template: str) -> Any:
     return _environment().from_string(template)
 
@@ -264,10 +266,11 @@ def parsed(template: str) -> Any:
     return _environment().parse(template)
 
 
-def _names(template: str) -> set[str]:
+@lru_cache(maxsize=256)
+def _names(template: str) -> frozenset[str]:
     from jinja2 import meta, nodes
 
     tree = parsed(template)
     # Jinja takes a name that is set in one branch for undeclared, because another may lack it.
     own = {each.name for each in tree.find_all(nodes.Name) if each.ctx == "store"}
-    return set(meta.find_undeclared_variables(tree)) - own
+    return frozenset(meta.find_undeclared_variables(tree) - own)
