@@ -187,11 +187,11 @@ def test_ratings_that_begin_alike_are_refused_unless_they_get_words() -> None:
     with pytest.raises(ComponentError, match=r'" 3" and " 3\.5" begin with .*head\.labels'):
         lm_cases.model(head="rating_tokens", prompt="text").fit(halves)
     parts = {"head": {"labels": ["A", "B", "C", "D", "E"]}}
-    scores = (
-        lm_cases.model(head="rating_tokens", prompt="text", parts=parts)
-        .fit(halves)
-        .score(lm_cases.queries())
-    )
+    model = lm_cases.model(head="rating_tokens", prompt="text", parts=parts).fit(halves)
+    compared = [model._model.tokenizer.decode([token]) for token in model._model.net.answers]
+    assert compared == ["A", "B", "C", "D", "E"], "lowest first, as the ratings are"
+    assert model._model.net.head.values.tolist() == [2.5, 3, 3.5, 4, 4.5]
+    scores = model.score(lm_cases.queries())
     assert 2.5 < scores.min() < scores.max() < 4.5
 
 
