@@ -6,7 +6,13 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
-from llmrec.backbones.base import Needs, Pooling, TransformerBackbone, inner
+from llmrec.backbones.base import (
+    Needs,
+    Pooling,
+    TransformerBackbone,
+    inner,
+    quiet_loading,
+)
 from llmrec.core.extras import require
 from llmrec.core.protocols import Encoded
 
@@ -90,7 +96,7 @@ class Recurrent(TransformerBackbone):
         from llmrec.backbones.recurrent_model import RecurrentConfig, RecurrentModel
 
         if folder is not None:
-            with self._readable_errors(folder):
+            with self._readable_errors(folder), quiet_loading():
                 return RecurrentModel.from_pretrained(folder)
         config = RecurrentConfig(
             cell=self.cell,

@@ -149,6 +149,15 @@ def require_words(tokenizer: Any, checkpoint: str) -> None:
         )
 
 
+def unknown_token(tokenizer: Any) -> int | None:
+    """Return the id of what a tokenizer writes for text that it does not know.
+
+    None if it knows every text: GPT-2's names the end of a text as its unknown token.
+    """
+    found: int | None = tokenizer.unk_token_id
+    return None if found in (tokenizer.bos_token_id, tokenizer.eos_token_id) else found
+
+
 def words_of(tokenizer: Any, texts: Sequence[str]) -> Counter[str]:
     """Return how often each word occurs after the tokenizer's own cleaning and splitting."""
     words: Counter[str] = Counter()

@@ -10,7 +10,7 @@ from typing import Any, ClassVar, Literal
 
 import numpy as np
 
-from llmrec.backbones.base import Needs, TransformerBackbone, inner
+from llmrec.backbones.base import Needs, TransformerBackbone, inner, quiet_loading
 from llmrec.backbones.tokenizers import PAD, UNK
 from llmrec.core.errors import ComponentError, DataError
 from llmrec.core.extras import require
@@ -171,7 +171,7 @@ class WordVectors(TransformerBackbone):
         from llmrec.backbones.word_vectors_model import WordVectorsConfig, WordVectorsModel
 
         if folder is not None:
-            with self._readable_errors(folder):
+            with self._readable_errors(folder), quiet_loading():
                 return WordVectorsModel.from_pretrained(folder)
         vectors = getattr(tokenizer, "word_vectors", None)
         if vectors is None:

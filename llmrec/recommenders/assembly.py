@@ -285,17 +285,20 @@ def tokenizer_of(owner: LanguageModel, train_side: Dataset, records: list[dict[s
     seen = [texts[item] for item in np.flatnonzero(train_side.item_counts)]
     users = np.flatnonzero(train_side.histories.lengths)[:100]
     shown = train_side.histories.take(users)
+    rating = train_side.interactions.rating
+    stars = None
+    if rating is not None:
+        stars = shown.with_values(rating[train_side.rows_by_user.take(users).values])
     asked = shown.values[shown.offsets[1:] - 1]
     head = owner._head
     if lists_candidates(head):
         asked = np.tile(asked[: head.list_size], (len(shown), 1))
-    prompts: list[str] = owner._prompt.render(records, shown, None, asked)
+    prompts: list[str] = owner._prompt.render(records, shown, stars, asked)
     numbers = [record["identifier"] for record in records if "identifier" in record]
     for view in owner._others.values():
         if dict(view.prompt) != dict(owner.prompt):
-            prompts += view._prompt.render(records, shown, None, asked)
+            prompts += view._prompt.render(records, shown, stars, asked)
     heads = [owner._head, *(view._head for view in owner._others.values())]
-    rating = train_side.interactions.rating
     values = [] if rating is None else np.unique(rating).tolist()
     answers = [text for each in heads if hasattr(each, "answers") for text in each.answers(values)]
     return owner._backbone.tokenizer([*seen, *prompts, *answers, *numbers])

@@ -92,8 +92,7 @@ def fit_assembled(
             owner, lengths, main, lambda view, model: training_batches(view, model, train_side)
         )
         collate = replace(joint, main=placed)
-    # Of the training prompts: later ones, of validation and test, do not count.
-    n_cut = assembled.batches.n_cut if isinstance(assembled.batches, TextBatches) else None
+    read = reading_facts(assembled)
     validate: Validate | None = None
     if judged is not None and lists_candidates(assembled.head):
         lists = validation_lists(owner, assembled, *judged, train_side)
@@ -125,11 +124,21 @@ def fit_assembled(
         facts |= assembled.codes.facts
     facts |= beside_facts(owner, taught, fitted.curve)
     if isinstance(main, ListCollator):
-        n_cut = len(main.cut)  # its lists were drawn while training
-    if n_cut is not None:
-        facts["prompts_cut"] = n_cut
+        read["prompts_cut"] = len(main.cut)  # its lists were drawn while training
+    facts |= read
     if owner._backbone.commit is not None:
         facts["checkpoint_commit"] = owner._backbone.commit
+    return facts
+
+
+def reading_facts(assembled: Assembled) -> dict[str, Any]:
+    """Return what the training prompts lost; call it before those of validation are made."""
+    batches = assembled.batches
+    if not isinstance(batches, TextBatches):
+        return {}
+    facts: dict[str, Any] = {"prompts_cut": batches.n_cut}
+    if batches.unknown_share is not None:
+        facts["unknown_share"] = round(batches.unknown_share, 4)
     return facts
 
 

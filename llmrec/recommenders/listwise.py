@@ -140,7 +140,7 @@ class ListCollator:
         rows = rng.permutation(len(self.examples))[:TRIALS]
         histories, ratings = self.examples.histories(rows)
         lists = self._lists(rows, histories, self._truth(rows), rng)
-        self.batches.tokens_and_cuts(histories, ratings, lists)
+        self.batches.count(*self.batches.tokens_and_cuts(histories, ratings, lists))
 
 
 def list_batches(

@@ -17,6 +17,7 @@ from llmrec.core.files import write_text
 from llmrec.evaluation.comparison import Comparison
 from llmrec.evaluation.result import ModelResult
 from llmrec.reporting import plots
+from llmrec.reporting.beware import beware_lines
 from llmrec.reporting.svg import inline_svg
 from llmrec.reporting.text import (
     FAMILY_NAMES,
@@ -24,7 +25,6 @@ from llmrec.reporting.text import (
     RANDOM_INIT,
     best_values,
     count,
-    cut_lines,
     endpoint_lines,
     gain,
     higher_is_better,
@@ -152,7 +152,7 @@ def render_report(comparison: Comparison, context: ReportContext = NO_CONTEXT) -
         tested=comparison.reference is not None and bool(comparison.versus),
         costs=[_cost_row(result) for result in comparison.results],
         endpoints=endpoint_lines(comparison),
-        cut=cut_lines(comparison),
+        beware=beware_lines(comparison),
         any_random=any(is_random_init(result) for result in comparison.results),
         details=_details(comparison),
         facts=_facts(comparison, context),

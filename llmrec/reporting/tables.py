@@ -12,6 +12,7 @@ from typing import Any
 from llmrec.core.files import write_text
 from llmrec.evaluation.comparison import Comparison
 from llmrec.evaluation.result import ModelResult
+from llmrec.reporting.beware import beware_lines
 from llmrec.reporting.latex_text import escape_latex
 from llmrec.reporting.text import (
     RANDOM_INIT,
@@ -104,6 +105,7 @@ def latex(comparison: Comparison) -> str:
     lines = [
         r"% needs \usepackage{booktabs} and \usepackage[T1]{fontenc}; names in other scripts need",
         "% lualatex or xelatex and a font that has them",
+        *(f"% beware: {line}" for line in beware_lines(comparison)),
         r"\begin{table}",
         r"  \centering\small",
         rf"  \caption{{{_caption(comparison)}}}",

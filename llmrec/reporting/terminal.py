@@ -18,6 +18,7 @@ from rich.text import Text
 from llmrec.core.protocols import Family
 from llmrec.evaluation.comparison import Comparison
 from llmrec.evaluation.result import ModelResult
+from llmrec.reporting.beware import beware_lines
 from llmrec.reporting.text import (
     FAMILY_NAMES,
     FAMILY_SHORT,
@@ -25,7 +26,6 @@ from llmrec.reporting.text import (
     RANDOM_INIT,
     STARS_KEY,
     best_values,
-    cut_lines,
     endpoint_lines,
     gain,
     higher_is_better,
@@ -163,7 +163,7 @@ def caption(comparison: Comparison, *, leaks: str = "", left_out: Sequence[str] 
     lines += endpoint_lines(comparison)
     if leaks:
         lines.append(f"Beware: {leaks}")
-    lines += [f"Beware: {line}" for line in cut_lines(comparison)]
+    lines += [f"Beware: {line}" for line in beware_lines(comparison)]
     if left_out:
         lines.append(f"Too narrow for: {', '.join(left_out)}.")
     return [Text(line, "dim") for line in lines]

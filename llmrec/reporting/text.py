@@ -210,20 +210,6 @@ def endpoint_line(label: str, usage: Mapping[str, Any]) -> str:
     )
 
 
-def cut_lines(comparison: Comparison) -> list[str]:
-    """Return a warning for each row whose training prompts were longer than they may be."""
-    lines = []
-    for result in comparison.results:
-        details = result.info.details
-        cut, total = details.get("prompts_cut"), details.get("n_examples")
-        if cut and total:
-            lines.append(
-                f"{result.label} lost the oldest of the history in {cut:,} of {total:,} training "
-                "prompts, which are longer than model.prompt.max_length"
-            )
-    return lines
-
-
 def best_values(comparison: Comparison) -> dict[str, list[float]]:
     """Return by metric its distinct values as shown in tables, best first (undefined ones out)."""
     ordered: dict[str, list[float]] = {}

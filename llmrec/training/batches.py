@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from llmrec.backbones.tokenizers import unknown_token
 from llmrec.core.types import Ragged
 from llmrec.prompts.identifiers import Vocabulary, identifier_rows
 from llmrec.prompts.item_tokens import ItemTokens
@@ -85,7 +86,16 @@ class TextBatches:
         self.items = items
         self.prefix, self.suffix = frame
         self.n_cut = 0
+        self._unknown = unknown_token(tokenizer)
+        self._n_tokens, self._n_unknown = 0, 0
         self._pairs: PairPrompts | None = None
+
+    @property
+    def unknown_share(self) -> float | None:
+        """Share of the tokens counted so far that stand for unknown text; None if none can."""
+        if self._unknown is None or not self._n_tokens:
+            return None
+        return self._n_unknown / self._n_tokens
 
     def read(self, items: Sequence[Mapping[str, str]]) -> None:
         """Render prompts with other fields from now on."""
@@ -97,7 +107,7 @@ class TextBatches:
     ) -> Ragged:
         """Return the token ids of each row's prompt; `n_cut` counts the prompts cut so far."""
         rows, cuts = self.tokens_and_cuts(histories, ratings, candidates)
-        self.n_cut += int((cuts > 0).sum())
+        self.count(rows, cuts)
         return rows
 
     def tokens_and_cuts(
@@ -110,6 +120,14 @@ class TextBatches:
         """
         parts = self.prompt.parts(self.items, histories, ratings, candidates)
         return self.prompt.tokenise(self.tokenizer, parts, self.prefix, self.suffix)
+
+    def count(self, rows: Ragged, cuts: np.ndarray) -> None:
+        """Count what `tokens_and_cuts` returned: prompts cut, and tokens unknown."""
+        self.n_cut += int((cuts > 0).sum())
+        if self._unknown is not None:
+            framed = len(rows) * (len(self.prefix) + len(self.suffix))
+            self._n_tokens += len(rows.values) - framed
+            self._n_unknown += int((rows.values == self._unknown).sum())
 
     def groups(self, histories: Ragged, ratings: Ragged | None, candidates: Ragged) -> list[Group]:
         """Return the tokens of each history's prompts, one for each of its row of candidates."""

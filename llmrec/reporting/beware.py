@@ -1,0 +1,49 @@
+"""What to beware of in a comparison: what was lost, or means nothing, in some of its rows."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from llmrec.evaluation.comparison import Comparison
+
+UNKNOWN_FROM = 0.1
+
+
+def beware_lines(comparison: Comparison) -> list[str]:
+    """Return a warning, without its full stop, for each thing that a reader has to know."""
+    lines = []
+    for result in comparison.results:
+        for name, details in _models(result.label, result.info.details):
+            lines += _cut(name, details)
+            lines += _unknown(name, details)
+    return lines
+
+
+def _models(label: str, details: Mapping[str, Any]) -> Iterator[tuple[str, Mapping[str, Any]]]:
+    """Yield a row and what it is made of (e.g. a ranker), with the details of each."""
+    yield label, details
+    for part, own in details.items():
+        if isinstance(own, Mapping):
+            yield from _models(f"{label} ({part.replace('_', ' ')})", own)
+
+
+def _cut(name: str, details: Mapping[str, Any]) -> list[str]:
+    cut, total = details.get("prompts_cut"), details.get("n_examples")
+    if not cut or not total:
+        return []
+    return [
+        f"{name} lost the oldest of the history in {cut:,} of {total:,} training "
+        "prompts, which are longer than model.prompt.max_length"
+    ]
+
+
+def _unknown(name: str, details: Mapping[str, Any]) -> list[str]:
+    share = details.get("unknown_share")
+    if share is None or share < UNKNOWN_FROM:
+        return []
+    return [
+        f"{name} does not know {100 * share:.0f}% of the tokens of its training texts: it reads "
+        "them as one unknown token, or not at all; take a checkpoint or word vectors of their "
+        "language, or raise model.backbone.vocabulary_size of a tokenizer trained here"
+    ]
