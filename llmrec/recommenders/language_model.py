@@ -42,7 +42,7 @@ from llmrec.recommenders.misfits import (
     identifier_misfits,
     misfits,
 )
-from llmrec.recommenders.tasks import AsTask, AuxiliaryTask, shared_kinds, task_misfits
+from llmrec.recommenders.tasks import AsTask, AuxiliaryTask, beams_of, shared_kinds, task_misfits
 
 FULL: AdapterSpec = {"name": "full"}
 RANDOM = "random init"
@@ -292,6 +292,7 @@ class LanguageModel(BaseRecommender):
                 **{k: v for k, v in self._fitted.items() if k not in ("parameters", "trainable")},
                 "twin": self.twin,
                 "inference": self.inference,
+                **beams_of(self._asked),
             },
         )
 

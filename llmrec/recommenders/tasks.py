@@ -70,6 +70,15 @@ def widest(owner: Any) -> Any:
     return max(needs, key=WIDTH.index)
 
 
+def beams_of(task: Any) -> dict[str, int]:
+    """Return ``n_beams``, how many items a task writes for a query; empty if it writes none.
+
+    Items that are found for written queries have scores beyond those, so they do not count here.
+    """
+    writes = task._head.needs(task._prompt.kind) == "generate" and task._head.mode == "item"
+    return {"n_beams": task._head.n_beams} if writes else {}
+
+
 def shared_kinds(params: Mapping[str, Any]) -> list[tuple[str, Any, Any]]:
     """Return label, prompt and head of each auxiliary task whose spec is right."""
     found = []

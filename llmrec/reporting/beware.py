@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from llmrec.evaluation.comparison import Comparison
@@ -17,6 +17,7 @@ def beware_lines(comparison: Comparison) -> list[str]:
         for name, details in _models(result.label, result.info.details):
             lines += _cut(name, details)
             lines += _unknown(name, details)
+            lines += _beyond(name, details, result.metrics)
     return lines
 
 
@@ -47,3 +48,30 @@ def _unknown(name: str, details: Mapping[str, Any]) -> list[str]:
         "them as one unknown token, or not at all; take a checkpoint or word vectors of their "
         "language, or raise model.backbone.vocabulary_size of a tokenizer trained here"
     ]
+
+
+def _beyond(name: str, details: Mapping[str, Any], metrics: Sequence[str]) -> list[str]:
+    """Return a warning where more places are judged than items were written."""
+    n_beams = details.get("n_beams")
+    if n_beams is None:
+        return []
+    lengths = {metric: length_of(metric) for metric in metrics}
+    longest = max(lengths.values(), default=0)
+    beyond = [metric for metric, length in lengths.items() if length > n_beams]
+    if not beyond:
+        return []
+    return [
+        f"{name} writes {n_beams:,} items (n_beams), so that {', '.join(beyond)} also judge places "
+        f"filled in an order that says nothing; raise model.head.n_beams to {longest:,} or more"
+    ]
+
+
+def length_of(metric: str) -> int:
+    """Return the length of the list that a metric judges, 0 for one without.
+
+    Example:
+        >>> length_of("ndcg@10"), length_of("rmse")
+        (10, 0)
+    """
+    length = metric.rpartition("@")[2]
+    return int(length) if length.isdecimal() else 0

@@ -321,3 +321,16 @@ def test_a_run_asks_the_head_that_serves_its_task() -> None:
     assert model.answers is None
     serve(model, "classes")
     assert model.tasks == {"ranking"}
+
+
+def test_how_many_items_are_written_is_told_of_the_task_that_answers() -> None:
+    title = {"head": lm_cases.HEADS["title"], "weight": 1.0}
+    writes = lm_cases.model(head="title", prompt="text")
+    assert writes.info.details["n_beams"] == 4
+    assert "n_beams" not in lm_cases.model(head="yes_no", prompt="text").info.details
+    queries = lm_cases.model(head="title", prompt="text", parts={"head": {"mode": "query"}})
+    assert "n_beams" not in queries.info.details, "what queries find is ordered beyond it"
+    both = lm_cases.model(prompt="text", auxiliary={"title": title})
+    assert "n_beams" not in both.info.details
+    both.answers = "title"
+    assert both.info.details["n_beams"] == 4

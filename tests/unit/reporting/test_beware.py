@@ -33,6 +33,19 @@ def test_unknown_tokens_are_told_from_a_tenth_on(comparison: Comparison) -> None
     assert line.startswith(f"{label} does not know 35% of the tokens of its training texts")
 
 
+def test_places_beyond_the_beams_are_told(comparison: Comparison) -> None:
+    assert comparison.results[0].metrics[:2] == ("ndcg@10", "hr@10")
+    enough, _ = noted(comparison, {"n_beams": 10})
+    assert beware_lines(enough) == []
+    few, label = noted(comparison, {"n_beams": 9})
+    (line,) = beware_lines(few)
+    assert line.startswith(f"{label} writes 9 items (n_beams), so that ndcg@10, hr@10")
+    assert line.endswith("raise model.head.n_beams to 10 or more")
+    first, *others = few.results
+    short = dataclasses.replace(first, metrics=("rmse", "hr@5"))
+    assert beware_lines(dataclasses.replace(few, results=(short, *others))) == []
+
+
 def test_what_a_row_is_made_of_is_told_with_its_name(comparison: Comparison) -> None:
     details = {"ranker": {"unknown_share": 0.5, "prompts_cut": 1, "n_examples": 2}}
     made, label = noted(comparison, details)
