@@ -97,6 +97,22 @@ class Fitted:
     curve: tuple[Mapping[str, float], ...]
 
 
+CHECK_EVERY = 20  # steps; a loss that is no number makes all weights so, and does not come back
+
+
+def require_finite(loss: float, step: int) -> None:
+    """Check the training loss.
+
+    Raises:
+        RunError: if it is not finite.
+    """
+    if not math.isfinite(loss):
+        raise RunError(
+            f"the training loss became {loss} by step {step}; lower learning_rate, or use "
+            "precision=fp32"
+        )
+
+
 class _Numbers(TorchDataset[int]):
     """The example numbers; the collator turns a list of them into a batch at once."""
 
@@ -172,6 +188,8 @@ class _Trainer(Trainer):
     ) -> Any:
         """Return the loss; several processes count each target once, not each process's mean."""
         loss, outputs = super().compute_loss(model, inputs, True, num_items_in_batch)
+        if self.state.global_step % CHECK_EVERY == 0:  # reading it makes a GPU wait
+            require_finite(loss.item(), self.state.global_step + 1)
         if "n_targets" in outputs:
             loss = counted_once(loss, outputs["n_targets"])
         return (loss, outputs) if return_outputs else loss
@@ -234,12 +252,7 @@ class _Reporter(TrainerCallback):
         numbers = {k: float(v) for k, v in (logs or {}).items() if isinstance(v, int | float)}
         if "train_runtime" in numbers:
             return
-        loss = numbers.get("loss", 0.0)
-        if not math.isfinite(loss):
-            raise RunError(
-                f"the training loss became {loss} at step {state.global_step}; "
-                "lower learning_rate, or use precision=fp32"
-            )
+        require_finite(numbers.get("loss", 0.0), state.global_step)
         self.context.log(numbers, int(state.global_step))
 
     def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:  # noqa: ARG002

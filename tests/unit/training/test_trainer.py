@@ -15,6 +15,7 @@ import torch
 from llmrec.core.config import build
 from llmrec.core.errors import ConfigError, RunError
 from llmrec.core.protocols import FitContext
+from llmrec.core.types import Dataset
 from llmrec.heads.next_item import NextItem
 from llmrec.recommenders.assembly import assemble
 from llmrec.recommenders.base import load_recommender
@@ -26,11 +27,24 @@ from llmrec.training.trainer import TrainingOptions, check_trainer_arguments
 NO_DROPOUT = {"backbone": {"dropout": 0.0, "attention_dropout": 0.0}}
 
 
-def fitted(context: FitContext | None = None, *, validate: bool = True, seed: int = 1, **options):
+def fitted(
+    context: FitContext | None = None,
+    *,
+    validate: bool = True,
+    seed: int = 1,
+    train: Dataset | None = None,
+    **options,
+):
     split = lm_cases.split()
     spec = {"epochs": 3, "batch_size": 4, "learning_rate": 0.01, **options}
     made = build("recommender", lm_cases.spec(**spec), seed=seed)
-    return made.fit(split.train, split.valid if validate else None, context or FitContext())
+    valid = split.valid if validate else None
+    return made.fit(train or split.train, valid, context or FitContext())
+
+
+def many_users(n: int) -> Dataset:
+    """Return so many users with three items each."""
+    return lm_cases.dataset([[user % 7, (user + 1) % 7, (user + 2) % 7] for user in range(n)])
 
 
 class Curve:
@@ -160,12 +174,37 @@ def test_accumulated_batches_equal_one_big_batch(head: str, prompt: str) -> None
     assert not np.allclose(scores(8, 1)[0], whole, atol=1e-2)
 
 
-def test_a_loss_that_is_not_finite_is_a_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
-    def broken(self, states, targets, items):
-        return states.sum() * float("nan")
+@pytest.mark.parametrize(("broken_from", "seen_at"), [(0, 1), (5, 21), (30, 41)])
+def test_a_loss_that_is_no_number_ends_the_training_long_before_the_epoch_does(
+    monkeypatch: pytest.MonkeyPatch, broken_from: int, seen_at: int
+) -> None:
+    usual, steps = NextItem.loss, []
 
-    monkeypatch.setattr(NextItem, "loss", broken)
-    with pytest.raises(RunError, match="loss became nan at step 3; lower learning_rate"):
+    def loss(self, states, targets, items):
+        steps.append(len(steps))
+        return usual(self, states, targets, items) * (np.nan if steps[-1] >= broken_from else 1.0)
+
+    monkeypatch.setattr(NextItem, "loss", loss)
+    curve = Curve()
+    assert training.CHECK_EVERY == 20
+    with pytest.raises(RunError, match=f"loss became nan by step {seen_at}; lower learning_rate"):
+        fitted(curve.context, validate=False, epochs=1, batch_size=1, train=many_users(60))
+    assert len(steps) == seen_at
+    assert curve.points == []
+
+
+def test_a_loss_that_is_no_number_for_a_moment_is_found_when_it_is_logged(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    usual, steps = NextItem.loss, []
+
+    def loss(self, states, targets, items):
+        steps.append(len(steps))
+        found = usual(self, states, targets, items)
+        return found + float("inf") if steps[-1] == 1 else found
+
+    monkeypatch.setattr(NextItem, "loss", loss)
+    with pytest.raises(RunError, match="loss became inf by step 3"):
         fitted()
 
 
