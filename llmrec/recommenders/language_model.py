@@ -39,10 +39,12 @@ from llmrec.core.types import Dataset, Queries, make_queries
 from llmrec.recommenders.base import BaseRecommender, below
 from llmrec.recommenders.misfits import (
     addition_misfits,
+    depth_misfits,
     identifier_misfits,
     misfits,
 )
 from llmrec.recommenders.tasks import AsTask, AuxiliaryTask, beams_of, shared_kinds, task_misfits
+from llmrec.training.arguments import check_trainer_arguments
 
 FULL: AdapterSpec = {"name": "full"}
 RANDOM = "random init"
@@ -191,6 +193,8 @@ class LanguageModel(BaseRecommender):
             found.append(("learning_rate", "must be above 0"))
         if not 0 <= params.get("warmup_share", 0.0) < 1:
             found.append(("warmup_share", "must be at least 0 and below 1"))
+        given = params.get("trainer_arguments")
+        found += [("trainer_arguments", what) for what in check_trainer_arguments(given or {})]
         try:
             backbone = build("backbone", params["backbone"])
             prompt = build("prompt", params["prompt"])
@@ -211,6 +215,7 @@ class LanguageModel(BaseRecommender):
         found += wrong or [("head", what) for what in misfits(backbone, prompt, head, adapter)]
         teaching = params.get("distillation")
         found += addition_misfits("distillation", teaching, prompt, head, adapter)
+        found += depth_misfits(backbone, adapter)
         found += task_misfits(params, backbone, prompt, head, adapter)
         for _, own, other in [("", prompt, head), *shared_kinds(params)]:
             parts = (backbone, own, other, adapter)

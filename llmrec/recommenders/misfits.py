@@ -6,6 +6,7 @@ from typing import Any
 
 from llmrec.adapters.frozen import Frozen
 from llmrec.adapters.full import Full
+from llmrec.adapters.last_k import LastK
 from llmrec.core.config import Spec, build
 from llmrec.core.errors import LlmrecError
 
@@ -111,6 +112,20 @@ def misfits(backbone: Any, prompt: Any, head: Any, adapter: Any) -> list[str]:
         f"{', '.join(sorted(backbone.provides))}: it has no language-model head; "
         f"choose backbone=gpt2, bert or t5, or {_wordless(head)}"
     ]
+
+
+def depth_misfits(backbone: Any, adapter: Any) -> list[tuple[str, str]]:
+    """Return why a backbone whose size is known from its options has too few blocks to train."""
+    if not isinstance(adapter, LastK) or not backbone.adaptable or backbone.location is not None:
+        return []
+    n_blocks = backbone.dimensions.n_layers
+    if adapter.k <= n_blocks:
+        return []
+    what = (
+        f"is {adapter.k}, but this {backbone.architecture} backbone has {n_blocks} blocks; lower "
+        "it, or choose adapter=full"
+    )
+    return [("adapter.k", what)]
 
 
 def _words(head: Any) -> str:

@@ -9,7 +9,7 @@ import math
 import random
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
@@ -27,7 +27,7 @@ from transformers import (
 )
 from transformers.utils import logging as hf_logging
 
-from llmrec.core.errors import ConfigError, Problem, RunError, unknown
+from llmrec.core.errors import RunError
 from llmrec.core.protocols import FitContext
 from llmrec.training.checkpoints import (
     finished_state,
@@ -263,69 +263,6 @@ class _Reporter(TrainerCallback):
         self.context.progress(share, text)
 
 
-def check_trainer_arguments(values: Mapping[str, Any]) -> list[str]:
-    """Return what is wrong with arguments meant for transformers' TrainingArguments."""
-    known = {f.name for f in fields(TrainingArguments)} - _OURS - _SHARDED
-    sharded = [key for key in values if key in _SHARDED]
-    problems = [
-        f"{key}: sharded training is not supported yet; torchrun (DDP) and one GPU are"
-        for key in sharded
-    ]
-    others = [key for key in values if key not in _SHARDED]
-    return problems + [
-        f"{key} is set by an option of the language model, or has no effect here"
-        if key in _OURS
-        else unknown("trainer argument", key, known)
-        for key in others
-        if key not in known
-    ]
-
-
-# Validation scores outside the wrapped forward pass, and checkpoints hold whole weights.
-_SHARDED = {"fsdp", "fsdp_config", "deepspeed"}
-
-# Set by our own options, or without effect here: own sampler, own validation.
-_OURS = {
-    "data_seed",
-    "train_sampling_strategy",
-    "length_column_name",
-    "per_device_eval_batch_size",
-    "eval_steps",
-    "eval_delay",
-    "eval_on_start",
-    "eval_accumulation_steps",
-    "eval_do_concat_batches",
-    "batch_eval_metrics",
-    "include_for_metrics",
-    "prediction_loss_only",
-    "label_names",
-    "label_smoothing_factor",
-    "disable_tqdm",
-    "logging_strategy",
-    "save_total_limit",
-    "auto_find_batch_size",
-    "output_dir",
-    "num_train_epochs",
-    "per_device_train_batch_size",
-    "learning_rate",
-    "weight_decay",
-    "warmup_steps",
-    "lr_scheduler_type",
-    "gradient_accumulation_steps",
-    "max_grad_norm",
-    "bf16",
-    "fp16",
-    "metric_for_best_model",
-    "greater_is_better",
-    "seed",
-    "eval_strategy",
-    "save_strategy",
-    "load_best_model_at_end",
-    "report_to",
-    "remove_unused_columns",
-}
-
-
 def train(
     net: torch.nn.Module,
     lengths: np.ndarray,
@@ -346,15 +283,11 @@ def train(
 
     Raises:
         RunError: if the loss is not finite or nothing can be trained.
-        ConfigError: for unknown trainer arguments.
     """
     if not len(lengths):
         raise RunError(
             "there is nothing to train on: no user has two interactions in the training data"
         )
-    problems = check_trainer_arguments(options.trainer_arguments)
-    if problems:
-        raise ConfigError([Problem("trainer_arguments", what) for what in problems])
     with contextlib.ExitStack() as stack:
         stack.enter_context(_own_randomness())
         stack.enter_context(_quiet_training())
@@ -375,12 +308,12 @@ def train(
             state = trainer.state
     net.eval()
     best = state.best_metric if validate is not None else math.nan
-    per_epoch = state.max_steps / options.epochs
+    epochs = float(state.epoch or 0.0)
     steps = state.best_global_step if state.best_global_step else state.global_step
     return Fitted(
-        best_epoch=round(steps / per_epoch, 3),
+        best_epoch=round(steps * epochs / max(1, state.global_step), 3),
         best_value=float(best if best is not None else math.nan),
-        epochs=round(float(state.epoch or 0.0), 3),
+        epochs=round(epochs, 3),
         curve=tuple(
             {k: float(v) for k, v in point.items() if isinstance(v, int | float)}
             for point in state.log_history

@@ -167,6 +167,20 @@ def test_more_blocks_than_there_are_is_a_sentence() -> None:
         build("adapter", {"name": "last_k", "k": 2}).wrap(model, "gpt2")
 
 
+@pytest.mark.parametrize("name", lm_cases.BACKBONES)
+def test_too_many_blocks_of_a_known_backbone_are_refused_before_it_is_made(name: str) -> None:
+    spec = lm_cases.spec(name, "last_k", parts={"adapter": {"k": 2}})
+    (problem,) = check("recommender", spec)
+    assert problem.where == "adapter.k"
+    assert f"is 2, but this {name} backbone has 1 blocks" in problem.what
+    spec["backbone"]["n_layers"] = 2
+    assert check("recommender", spec) == []
+    of_checkpoint = {"name": name, "checkpoint": "somewhere"}  # its size is known when it is read
+    assert check("recommender", {**spec, "backbone": of_checkpoint}) == []
+    spec["adapter"]["k"] = 9
+    assert check("recommender", {**spec, "backbone": of_checkpoint}) == []
+
+
 def test_own_layers_are_adapted() -> None:
     part = build("backbone", lm_cases.backbone("bert"))
     lora = {"name": "lora", "rank": 2, "targets": ["key"]}

@@ -3,14 +3,18 @@
 # ruff: noqa: NPY002  (the legacy generators are what is watched)
 from __future__ import annotations
 
+import dataclasses
 import pickle
 import random
+import subprocess
+import sys
 from pathlib import Path
 
 import lm_cases
 import numpy as np
 import pytest
 import torch
+from transformers import TrainingArguments
 
 from llmrec.core.config import build
 from llmrec.core.errors import ConfigError, RunError
@@ -22,7 +26,8 @@ from llmrec.recommenders.base import load_recommender
 from llmrec.recommenders.fitting import training_batches
 from llmrec.recommenders.validation import validated
 from llmrec.training import trainer as training
-from llmrec.training.trainer import TrainingOptions, check_trainer_arguments
+from llmrec.training.arguments import check_trainer_arguments, trainer_arguments
+from llmrec.training.trainer import TrainingOptions
 
 NO_DROPOUT = {"backbone": {"dropout": 0.0, "attention_dropout": 0.0}}
 
@@ -212,9 +217,33 @@ def test_unknown_trainer_arguments_are_refused_with_a_suggestion() -> None:
     with pytest.raises(ConfigError, match='did you mean "dataloader_num_workers"') as caught:
         fitted(trainer_arguments={"dataloader_num_worker": 1, "nonsense": 2})
     assert len(caught.value.problems) == 2
+    assert {problem.where for problem in caught.value.problems} == {"trainer_arguments"}
     # What the model has an option for is not set twice.
     assert check_trainer_arguments({"learning_rate": 1.0, "seed": 3, "group_by_length": True})
     assert check_trainer_arguments({"dataloader_num_workers": 2}) == []
+
+
+def test_the_names_read_from_the_source_are_those_of_the_class() -> None:
+    assert trainer_arguments() == {each.name for each in dataclasses.fields(TrainingArguments)}
+
+
+def test_trainer_arguments_are_checked_without_torch() -> None:
+    code = (
+        "import sys, llmrec.recommenders.language_model as m\n"
+        "found = m.check_trainer_arguments({'max_step': 5})\n"
+        "assert 'did you mean \"max_steps\"' in found[0], found\n"
+        "assert not {'torch', 'transformers'} & set(sys.modules)"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
+@pytest.mark.parametrize(("steps", "epochs"), [(2, 0.667), (3, 1.0), (7, 2.333)])
+def test_epochs_are_counted_where_max_steps_ends_the_training(steps: int, epochs: float) -> None:
+    options = {"epochs": 4, "trainer_arguments": {"max_steps": steps}}
+    details = fitted(validate=False, **options).info.details
+    assert details["epochs"] == details["best_epoch"] == epochs  # of three steps each
+    details = fitted(**options).info.details
+    assert details["best_epoch"] <= details["epochs"] == epochs
 
 
 def test_trainer_arguments_reach_the_trainer(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -240,7 +269,6 @@ def captured_arguments(monkeypatch: pytest.MonkeyPatch, **options) -> dict:
         raise SeenError
 
     monkeypatch.setattr(training, "TrainingArguments", arguments)
-    monkeypatch.setattr(training, "check_trainer_arguments", lambda values: [])
     with pytest.raises(SeenError):
         fitted(**options)
     return caught
