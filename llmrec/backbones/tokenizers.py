@@ -54,8 +54,8 @@ def train_tokenizer(kind: TokenizerKind, texts: Sequence[str], vocabulary_size: 
     """
     if not any(text.strip() for text in texts):
         raise DataError(
-            "a tokenizer needs item texts, but all are empty; give an item file with titles, "
-            "or use prompt=items with init=random"
+            "a tokenizer needs item texts, but all are empty; give a file with the items' titles "
+            "(data.items=FILE), or choose a prompt that reads none: model/prompt=items_no_text"
         )
     tokenizers = require("tokenizers", "lm", "training a tokenizer")
     transformers = require("transformers", "lm", "training a tokenizer")

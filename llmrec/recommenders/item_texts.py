@@ -19,16 +19,15 @@ def texts_or_refuse(train: Dataset, fields: Any, purpose: str) -> list[str]:
     Raises:
         DataError: if the data set has none.
     """
+    if not any(train.item_texts()):
+        raise DataError(
+            f"{purpose} needs item texts, but {train.name} has none; give a file with the items' "
+            "titles (data.items=FILE), or choose what reads none, e.g. model/prompt=items_no_text"
+        )
     try:
-        texts = train.item_texts(fields)
+        return train.item_texts(fields)
     except DataError as error:
         raise DataError(f"{error}; prompt.fields=null takes all fields") from error
-    if not any(texts):
-        raise DataError(
-            f"{purpose} needs item texts, but {train.name} has none; give an item file with "
-            "titles, or use prompt=items with init=random"
-        )
-    return texts
 
 
 def embedded_items(

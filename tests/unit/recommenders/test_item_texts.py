@@ -11,10 +11,11 @@ import pytest
 import torch
 
 from llmrec.core.config import build, check
-from llmrec.core.errors import ComponentError
+from llmrec.core.errors import ComponentError, DataError
 from llmrec.core.types import Dataset, Queries, Ragged
 from llmrec.prompts.text_tokens import TextTokens
 from llmrec.recommenders.base import load_recommender
+from llmrec.recommenders.item_texts import texts_or_refuse
 
 # Foxes follow foxes and owls follow owls; item 4 of each five is in no training row, and is
 # written as item 3 is.
@@ -147,3 +148,13 @@ def test_an_encoder_made_here_reads_no_text_of_an_item_that_is_not_in_training()
     known[3] += " zebra zebra zebra"  # of an item in training they are read
     told = replace(data, item_fields={"title": known})
     assert (build("recommender", made, seed=1).fit(told).score(queries) != before).any()
+
+
+def test_data_without_texts_is_told_where_texts_go_and_what_reads_none() -> None:
+    bare = replace(lm_cases.split().train, item_fields={})
+    empty = replace(bare, item_fields={"title": np.array([""] * bare.n_items, object)})
+    for train in (bare, empty):
+        with pytest.raises(DataError, match=r"has none; .*data\.items=FILE.*prompt=items_no_text"):
+            texts_or_refuse(train, ["title"], "prompt items")
+    with pytest.raises(DataError, match=r"allowed: title; prompt\.fields=null takes all fields"):
+        texts_or_refuse(lm_cases.split().train, ["genre"], "prompt items")
