@@ -14,7 +14,7 @@ from pathlib import Path
 
 import llmrec
 from llmrec.core.errors import ConfigError, LlmrecError
-from llmrec.core.memory import passive_waiting
+from llmrec.core.memory import out_of_memory, passive_waiting
 
 OK, FAILED, USAGE, INTERRUPTED = 0, 1, 2, 130
 
@@ -65,6 +65,8 @@ def _report_error(error: Exception, debug: bool) -> int:
         traceback.print_exception(error)
     elif isinstance(error, LlmrecError):
         print(f"llmrec: {error}", file=sys.stderr)
+    elif (sentence := out_of_memory(error)) is not None:
+        print(f"llmrec: {sentence}", file=sys.stderr)
     elif isinstance(error, OSError) and error.strerror:
         where = f" {error.filename}" if error.filename else ""
         print(f"llmrec: cannot use{where}: {error.strerror}", file=sys.stderr)

@@ -19,6 +19,7 @@ from llmrec.backbones.tokenizers import (
 )
 from llmrec.core.errors import ComponentError
 from llmrec.core.extras import require
+from llmrec.core.memory import out_of_memory
 from llmrec.core.protocols import Encoded
 
 Needs = Literal["pooled", "sequence", "token_logits", "generate"]
@@ -293,6 +294,8 @@ class TransformerBackbone:
         try:
             yield
         except (OSError, ValueError, RuntimeError, SafetensorError) as error:
+            if out_of_memory(error) is not None:
+                raise
             reason = str(error).strip().partition("\n")[0]
             raise ComponentError(
                 f'backbone "{self.architecture}" cannot load the checkpoint {place} ({reason}). '

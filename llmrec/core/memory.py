@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import os
+import re
 import sys
 import threading
 from types import TracebackType
@@ -13,6 +14,22 @@ import psutil
 
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3
 _LARGE = 1 << 30
+# What torch says on a GPU, and its allocator on a CPU: a RuntimeError like many others.
+_OUT_OF_MEMORY = re.compile(
+    r"out of memory|DefaultCPUAllocator|can('t|not) allocate memory", re.IGNORECASE
+)
+
+
+def out_of_memory(error: BaseException) -> str | None:
+    """Return what to do about an error if it says that memory is used up; else None."""
+    text = " ".join(str(error).split()) or "no message"
+    if not isinstance(error, MemoryError) and not _OUT_OF_MEMORY.search(text):
+        return None
+    return (
+        "out of memory; of a language model lower batch_size (gradient_accumulation_steps "
+        "makes up for it) or score_batch_size, take head=blocked or sampled_softmax for a "
+        f"large catalogue, or a smaller backbone ({text})"
+    )
 
 
 def tune_allocator() -> bool:

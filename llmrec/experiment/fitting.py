@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-import re
 import shutil
 import sys
 import time
@@ -17,7 +16,7 @@ from typing import Any, Protocol
 from llmrec.core.config import Spec, build
 from llmrec.core.errors import LlmrecError, RunError
 from llmrec.core.files import read_json, write_json, write_text
-from llmrec.core.memory import PeakMemory
+from llmrec.core.memory import PeakMemory, out_of_memory
 from llmrec.core.protocols import FitContext, Recommender, Tracker, serve
 from llmrec.core.seeding import derive_seed
 from llmrec.core.types import Split
@@ -139,21 +138,9 @@ def attempt(
         return None
 
 
-# What torch says on a GPU, and its allocator on a CPU: a RuntimeError like many others.
-_OUT_OF_MEMORY = re.compile(
-    r"out of memory|DefaultCPUAllocator|can't allocate memory", re.IGNORECASE
-)
-
-
 def _unexpected(error: Exception) -> str:
     text = " ".join(str(error).split()) or "no message"
-    if isinstance(error, MemoryError) or _OUT_OF_MEMORY.search(text):
-        return (
-            "out of memory; of a language model lower batch_size (gradient_accumulation_steps "
-            "makes up for it) or score_batch_size, take head=blocked or sampled_softmax for a "
-            f"large catalogue, or a smaller backbone ({text})"
-        )
-    return f"{type(error).__name__}: {text}"
+    return out_of_memory(error) or f"{type(error).__name__}: {text}"
 
 
 def _complete(bench: Bench, label: str, make: Callable[[], Recommender], how: Fit) -> Recommender:

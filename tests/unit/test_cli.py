@@ -333,6 +333,38 @@ def test_a_bug_is_one_line_that_asks_for_debug(
     assert "unexpected TypeError: a bug in two lines (a bug; run it again with --debug" in text
 
 
+@pytest.mark.parametrize(
+    ("asked", "words"),
+    [
+        ("llmrec.experiment.probing.probe_text", ["probe", "some_run"]),
+        ("llmrec.experiment.answers.recommend_text", ["recommend", "some_run", "--user", "u1"]),
+    ],
+)
+@pytest.mark.parametrize(
+    "error",
+    [
+        RuntimeError("CUDA out of memory. Tried to allocate 2.00 GiB"),
+        RuntimeError("[enforce fail] DefaultCPUAllocator: you tried to allocate 16 bytes"),
+        MemoryError(),
+        OSError(12, "Cannot allocate memory"),
+    ],
+)
+def test_out_of_memory_is_no_bug_in_any_command(
+    llmrec_command: Command,
+    monkeypatch: pytest.MonkeyPatch,
+    asked: str,
+    words: list[str],
+    error: Exception,
+) -> None:
+    def greedy(*_: Any, **__: Any) -> None:
+        raise error
+
+    monkeypatch.setattr(asked, greedy)
+    text = _sentence(llmrec_command(*words))
+    assert text.startswith("llmrec: out of memory; of a language model lower batch_size")
+    assert "bug" not in text
+
+
 def test_multirun_goes_on_after_a_failed_job(llmrec_command: Command, tmp_path: Path) -> None:
     words = ["model=ease", "model.regularization=10,x,100", "hydra.sweep.dir=many"]
     text = _sentence(llmrec_command("run", "-m", *SMALL, *words))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 from pathlib import Path
+from typing import Any
 
 import lm_cases
 import numpy as np
@@ -146,6 +147,18 @@ def test_a_hub_name_without_network_says_what_to_do(
 def test_a_folder_without_a_model_is_a_sentence(tmp_path: Path) -> None:
     part = build("backbone", {"name": "gpt2", "checkpoint": str(tmp_path)})
     with pytest.raises(ComponentError, match="cannot load the checkpoint"):
+        part.load("pooled")
+
+
+def test_too_little_memory_is_not_blamed_on_the_checkpoint(
+    folders: dict[str, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def greedy(*_: Any, **__: Any) -> None:
+        raise RuntimeError("DefaultCPUAllocator: can't allocate memory")
+
+    monkeypatch.setattr("transformers.AutoModel.from_pretrained", greedy)
+    part = build("backbone", {"name": "gpt2", "checkpoint": str(folders["gpt2"])})
+    with pytest.raises(RuntimeError, match=r"DefaultCPUAllocator: can.t allocate"):
         part.load("pooled")
 
 
