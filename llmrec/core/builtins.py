@@ -57,6 +57,7 @@ BUILTINS: dict[str, dict[str, str]] = {
         "popularity": "llmrec.recommenders.simple:Popularity",
         "bias": "llmrec.recommenders.simple:Bias",
         "majority": "llmrec.recommenders.majority:Majority",
+        "tfidf_logistic": "llmrec.recommenders.tfidf_logistic:TfidfLogistic",
         "markov_knn": "llmrec.recommenders.markov_knn:MarkovKNN",
         "item_knn": "llmrec.recommenders.knn:ItemKNN",
         "user_knn": "llmrec.recommenders.knn:UserKNN",

@@ -379,6 +379,8 @@ class Queries:
         timestamps: the times of `histories`, same rows, or None.
         time: (B,) int64 moment of each query, or None.
         candidates: B rows of item ids to choose from, or None for the whole catalogue.
+        reviews: B rows of what the user writes of the items asked about, a text for each in their
+            order; None unless the evaluation lets recommenders read it (``reads_review``).
     """
 
     users: np.ndarray
@@ -387,6 +389,7 @@ class Queries:
     timestamps: Ragged | None = None
     time: np.ndarray | None = None
     candidates: Ragged | None = None
+    reviews: Ragged | None = None
 
     def __len__(self) -> int:
         return len(self.users)
@@ -404,6 +407,7 @@ class Queries:
             pick(self.timestamps),
             None if self.time is None else self.time[rows],
             pick(self.candidates),
+            pick(self.reviews),
         )
 
     def batches(self, size: int) -> Iterator[tuple[slice, Queries]]:
@@ -441,16 +445,27 @@ class Targets:
         )
 
 
-def make_queries(known: Dataset, held_out: Dataset) -> tuple[Queries, Targets]:
+def make_queries(
+    known: Dataset, held_out: Dataset, *, reviews: bool = False
+) -> tuple[Queries, Targets]:
     """Ask about every user of `held_out`, with the history that `known` has of them.
 
     Args:
         known: what may be seen: train for validation, train + valid for test.
         held_out: what is to be predicted.
+        reviews: show what was written of each held-out item: the question is then what it says.
 
     Returns:
         B queries in order of user id, and the B rows of truth.
+
+    Raises:
+        DataError: if reviews are asked for and the data has none.
     """
+    if reviews and held_out.interactions.text is None:
+        raise DataError(
+            f"{held_out.name} has no texts that users wrote, which evaluation.reads_review shows; "
+            "name their column (data.text=…), choose data with reviews, or set it to false"
+        )
     users = np.flatnonzero(held_out.rows_by_user.lengths)
     seen = known.rows_by_user.take(users)
     truth = held_out.rows_by_user.take(users)
@@ -468,6 +483,7 @@ def make_queries(known: Dataset, held_out: Dataset) -> tuple[Queries, Targets]:
         column(seen, log.rating),
         column(seen, log.timestamp),
         time,
+        reviews=column(truth, future.text) if reviews else None,
     )
     return queries, Targets(
         truth.with_values(future.item[truth.values]), column(truth, future.rating)

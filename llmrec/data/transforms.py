@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -30,6 +31,42 @@ def binarized(dataset: Dataset, threshold: float) -> Dataset:
             f"side of the threshold {threshold:g}; choose another"
         )
     return dataset.with_interactions(replace(dataset.interactions, rating=likes))
+
+
+def classed(dataset: Dataset, bounds: Sequence[float]) -> Dataset:
+    """Return the data set with classes 0, 1, 2, … for ratings, cut at rising bounds.
+
+    Meant for a whole data set, before it is split. A rating on a bound is of the class above it:
+    with ``[3, 4]`` stars become negative (0: 1 and 2), neutral (1: 3) and positive (2: 4 and 5).
+
+    Raises:
+        DataError: if it has no ratings, or a class gets none.
+    """
+    ratings = _ratings(dataset, "classes are made of")
+    codes = np.searchsorted(np.asarray(bounds, np.float64), ratings, side="right")
+    counts = np.bincount(codes, minlength=len(bounds) + 1)
+    if not counts.all():
+        raise DataError(
+            f"evaluation.class_bounds={list(bounds)} leaves class {int(np.argmin(counts))} empty: "
+            f"ratings of {dataset.name} go from {ratings.min():g} to {ratings.max():g}; choose "
+            "other bounds"
+        )
+    rating = codes.astype(np.float32)
+    return dataset.with_interactions(replace(dataset.interactions, rating=rating))
+
+
+def require_classes(dataset: Dataset, bounds: Sequence[float]) -> None:
+    """Check that ratings are the classes that `classed` makes of them.
+
+    Raises:
+        DataError: if they are something else.
+    """
+    ratings = dataset.interactions.rating
+    if ratings is None or not np.isin(ratings, np.arange(len(bounds) + 1)).all():
+        raise DataError(
+            f"ratings of {dataset.name} are not yet classes 0 to {len(bounds)}, as class_bounds "
+            "says; make them with llmrec.data.transforms.classed before the split"
+        )
 
 
 def rating_scale(dataset: Dataset) -> tuple[float, float]:

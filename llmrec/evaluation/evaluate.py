@@ -15,12 +15,15 @@ from llmrec.core.errors import ComponentError, DataError
 from llmrec.core.protocols import Recommender
 from llmrec.core.ranking import mask_items, ranks_of, top_k
 from llmrec.core.types import PADDING, Queries, Ragged, Split, Targets, make_queries
+from llmrec.data.transforms import require_classes
 from llmrec.evaluation.candidates import attach, distinct, excluded_items, places_of
 from llmrec.evaluation.options import EvaluationOptions, JudgedTask
 from llmrec.evaluation.result import Costs, ModelResult
 from llmrec.metrics.names import NamedMetric, parse
 
 Side = Literal["valid", "test"]
+# Said in every label: with the review at hand it is another question.
+READING = "models may read the review that is judged"
 
 
 def _ignore(*_: Any) -> None:
@@ -75,13 +78,14 @@ def make_exam(split: Split, options: EvaluationOptions, side: Side = "test") -> 
             only, and says *validation* in the protocol.
 
     Raises:
-        DataError: if that side is empty, or has no ratings where the task needs them.
+        DataError: if that side is empty, or has no ratings (or reviews, or classes) where the task
+            needs them.
     """
     held_out = split.test if side == "test" else split.valid
     known = split.train.union(split.valid) if side == "test" else split.train
     if not len(held_out):
         raise DataError(f'the split "{split.protocol}" of {split.train.name} has no {side} rows')
-    queries, targets = make_queries(known, held_out)
+    queries, targets = make_queries(known, held_out, reviews=options.reads_review)
     n_items = held_out.n_items
     words = [split.protocol]
     excluded, repeats = Ragged.empty(len(queries)), 0
@@ -96,6 +100,11 @@ def make_exam(split: Split, options: EvaluationOptions, side: Side = "test") -> 
         likes = (targets.ratings.values >= options.threshold).astype(np.float32)
         targets = Targets(targets.items, targets.ratings.with_values(likes))
         words.append(f"liked from {options.threshold:g}")
+    if options.class_bounds is not None:
+        require_classes(held_out, options.class_bounds)
+        words.append(f"classes from {' and '.join(f'{b:g}' for b in options.class_bounds)}")
+    if options.reads_review:
+        words.append(READING)
     if side == "valid":
         words.append("validation")
     return Exam(
@@ -117,6 +126,8 @@ def make_exam(split: Split, options: EvaluationOptions, side: Side = "test") -> 
 def _fingerprint(split: Split, options: EvaluationOptions, side: Side) -> str:
     parts = [part.fingerprint for part in (split.train, split.valid, split.test)]
     how: dict[str, Any] = {"side": side, "task": options.task, "threshold": options.threshold}
+    if options.reads_review:
+        how["reads_review"] = True
     if options.candidates.name != "full":
         how["candidates"] = asdict(options.candidates)
     return hashlib.sha256(json.dumps([*parts, how]).encode()).hexdigest()

@@ -48,6 +48,10 @@ class EvaluationOptions:
         threshold: preference only: a rating at or above it is a like.
         confidence: level of the intervals.
         n_resamples: bootstrap samples, and random swaps of the paired test.
+        reads_review: classes only: recommenders may read what the user wrote in the interaction
+            that is judged, so that the question is what the review says, not what will come.
+        class_bounds: classes only: ratings become classes before the split, below the first bound
+            class 0, from it on class 1, and so on; null for the ratings as they are.
 
     Raises:
         ConfigError: with every option that is wrong.
@@ -60,6 +64,8 @@ class EvaluationOptions:
     threshold: float | None = None
     confidence: float = 0.95
     n_resamples: int = 10_000
+    reads_review: bool = False
+    class_bounds: Sequence[float] | None = None
 
     def __post_init__(self) -> None:
         problems = self.check_options({f.name: getattr(self, f.name) for f in fields(self)})
@@ -105,6 +111,7 @@ class EvaluationOptions:
             )
         if task != "preference" and threshold is not None:
             found.append(("threshold", f"the task {task} takes no threshold; leave it out"))
+        found += _class_problems(task, params)
         if params.get("batch_size", 1) < 1:
             found.append(("batch_size", f"must be at least 1, got {params['batch_size']}"))
         if not 0 < params.get("confidence", 0.95) < 1:
@@ -112,6 +119,23 @@ class EvaluationOptions:
         if params.get("n_resamples", 100) < 100:
             found.append(("n_resamples", f"must be at least 100, got {params['n_resamples']}"))
         return found
+
+
+def _class_problems(task: str, params: Mapping[str, Any]) -> list[tuple[str, str]]:
+    found = []
+    if params.get("reads_review") and task != "classes":
+        what = (
+            f"the task {task} predicts before anything is written, and a review gives the answer "
+            "away; it is for the task classes (evaluation=classes)"
+        )
+        found.append(("reads_review", what))
+    bounds = params.get("class_bounds")
+    if bounds is not None and task != "classes":
+        found.append(("class_bounds", f"the task {task} has no classes; leave it out"))
+    elif bounds is not None and (not bounds or sorted(set(bounds)) != list(bounds)):
+        what = f"expected one or more rising ratings, such as [3, 4], got {list(bounds)}"
+        found.append(("class_bounds", what))
+    return found
 
 
 def _metric_problems(task: str, metrics: Sequence[str]) -> list[tuple[str, str]]:

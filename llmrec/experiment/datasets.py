@@ -15,6 +15,7 @@ from llmrec.data.cleaning import clean_dataset
 from llmrec.data.filters import apply_filters
 from llmrec.data.privacy import PrivacyOptions, protected
 from llmrec.data.summary import rows_of, summary
+from llmrec.data.transforms import classed
 from llmrec.experiment.compose import compose_config, config_files
 from llmrec.experiment.schema import check_config
 from llmrec.reporting.data_figure import write_data_figure, write_latex_table
@@ -65,10 +66,11 @@ def data_config(name: str, options: Sequence[str] = ()) -> dict[str, Any]:
 
 
 def load_dataset(config: Mapping[str, Any]) -> Dataset:
-    """Return the data of a run: loaded, protected, filtered, its texts cleaned.
+    """Return the data of a run: loaded, protected, filtered, classed, its texts cleaned.
 
     Args:
-        config: with the keys ``data`` and, if there are any, ``privacy``, ``filters``, ``text``.
+        config: with the keys ``data`` and, if there are any, ``privacy``, ``filters``, ``text``,
+            and ``evaluation``, whose class bounds make classes of ratings.
 
     Raises:
         DataError: if it cannot be loaded, a filter leaves nothing, or a step names no column.
@@ -77,6 +79,9 @@ def load_dataset(config: Mapping[str, Any]) -> Dataset:
     dataset = protected(dataset, PrivacyOptions(**(config.get("privacy") or {})))
     filters = config.get("filters") or {}
     dataset = apply_filters(dataset, {label: build("filter", filters[label]) for label in filters})
+    bounds = (config.get("evaluation") or {}).get("class_bounds")
+    if bounds is not None:
+        dataset = classed(dataset, bounds)
     steps = config.get("text") or {}
     return clean_dataset(dataset, {label: build("text_step", steps[label]) for label in steps})
 

@@ -45,6 +45,11 @@ def check_prompts(config: Mapping[str, Any], dataset: Dataset) -> None:
         asks = bool(getattr(build("recommender", spec), "asks_about_candidates", False))
         rated = dataset.interactions.rating is not None
         found = lint(prompt, records[identified], rated=rated, asks=asks)
+        if prompt.reads_review and dataset.interactions.text is None:
+            found.append(
+                f"question: names the review, but {dataset.name} has no texts that users wrote; "
+                "name their column (data.text=…)"
+            )
         problems += [f"{label}: prompt {problem}" for problem in found]
     if len(problems) == 1:
         raise DataError(problems[0])
@@ -106,7 +111,10 @@ def prompt_text(
     if asked is not None:
         lines.append(f"candidate: {item_titles(dataset)[asked]} (item {dataset.item_ids[asked]})")
     if prompt.kind == "text":
-        lines += _words_and_tokens(model, split.train, queries, asked)
+        review = None
+        if asked is not None and prompt.reads_review:
+            review = _review(split, index, asked, user)
+        lines += _words_and_tokens(model, split.train, queries, asked, review)
     else:
         lines += _item_tokens(model, dataset, queries, asked)
     return "\n".join(lines)
@@ -183,9 +191,29 @@ def _candidate(split: Split, user: int, name: str, chosen: str | None) -> int:
     return int(held[0])
 
 
-def _words_and_tokens(model: Any, train: Dataset, queries: Queries, asked: int | None) -> list[str]:
+def _review(split: Split, user: int, item: int, name: str) -> str:
+    """Return what a user wrote of a held-out item.
+
+    Raises:
+        DataError: if nothing is held out of that item.
+    """
+    log = split.test.interactions
+    rows = split.test.rows_by_user[user]
+    rows = rows[log.item[rows] == item]
+    if not len(rows) or log.text is None:
+        raise DataError(
+            f"this prompt reads the review, and the test holds none by user {name} of item "
+            f"{split.test.item_ids[item]}; leave out --item"
+        )
+    return str(log.text[rows[0]] or "")
+
+
+def _words_and_tokens(
+    model: Any, train: Dataset, queries: Queries, asked: int | None, review: str | None
+) -> list[str]:
     from llmrec.recommenders.assembly import tokenizer_of
     from llmrec.recommenders.identifiers import records_of
+    from llmrec.training.batches import TextBatches
 
     prompt, backbone = model._prompt, model._backbone
     records = records_of(model, train)
@@ -194,12 +222,17 @@ def _words_and_tokens(model: Any, train: Dataset, queries: Queries, asked: int |
         size = min(model._head.list_size, len(records))
         others = [item for item in range(size) if item != asked][: size - 1]
         candidates = np.sort([*others, asked])[None]
-    parts = prompt.parts(records, queries.histories, queries.ratings, candidates)
-    text = joined(*parts[0])
+    reviews = None if review is None else [review]
+    text = joined(
+        *prompt.parts(records, queries.histories, queries.ratings, candidates, reviews)[0]
+    )
     tokenizer = tokenizer_of(model, train, records)
-    prefix, suffix = backbone.frame(tokenizer, model._head.needs("text"))
+    prefix, suffix = frame = backbone.frame(tokenizer, model._head.needs("text"))
     whole = tokenizer(text, add_special_tokens=False)["input_ids"]
-    rows, (n_cut,) = prompt.tokenise(tokenizer, parts, prefix, suffix)
+    batches = TextBatches(prompt, tokenizer, records, frame)
+    rows, (n_cut,) = batches.tokens_and_cuts(
+        queries.histories, queries.ratings, candidates, reviews
+    )
     read = rows[0].tolist()
     shown = min(int(queries.histories.lengths[0]), prompt.history_length)
     left_out = int(queries.histories.lengths[0]) - shown
@@ -208,7 +241,7 @@ def _words_and_tokens(model: Any, train: Dataset, queries: Queries, asked: int |
         f"(history_length={prompt.history_length})",
         f"tokens: {len(read)} of at most {prompt.max_length}, {len(prefix) + len(suffix)} of them "
         "added by the backbone",
-        f"cut from the front: {_cut(tokenizer, whole, n_cut)}",
+        _cut(tokenizer, whole, n_cut, review is not None),
         "",
         "rendered:",
         text,
@@ -218,8 +251,14 @@ def _words_and_tokens(model: Any, train: Dataset, queries: Queries, asked: int |
     ]
 
 
-def _cut(tokenizer: Any, tokens: list[int], n: int) -> str:
-    return f'{n} tokens, "{tokenizer.decode(tokens[:n])}"' if n else "nothing"
+def _cut(tokenizer: Any, tokens: list[int], n: int, reviewed: bool) -> str:
+    if reviewed and n:
+        return f"cut: {n} tokens, of the history first, then of the review's end"
+    return (
+        f'cut from the front: {n} tokens, "{tokenizer.decode(tokens[:n])}"'
+        if n
+        else ("cut from the front: nothing")
+    )
 
 
 def _item_tokens(model: Any, dataset: Dataset, queries: Queries, asked: int | None) -> list[str]:

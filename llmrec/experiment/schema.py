@@ -264,6 +264,13 @@ def _check_tasks(config: Mapping[str, Any]) -> Iterator[Problem]:
                 f"serves: {', '.join(sorted(tasks))}",
             )
         yield from _check_threshold(where, built, config["evaluation"].get("threshold"))
+        if getattr(built, "reads_review", False) and not config["evaluation"].get("reads_review"):
+            place = f"{where}.prompt.question" if hasattr(built, "prompt") else where
+            yield Problem(
+                place,
+                "reads the review of the interaction that is judged, which this evaluation does "
+                "not show; set evaluation.reads_review=true (evaluation=classes)",
+            )
 
 
 def _check_threshold(where: str, built: Any, judged: float | None) -> Iterator[Problem]:

@@ -22,6 +22,7 @@ PICK = frozenset({"first", "last", "random", "min", "max"})
 READ = frozenset({"map", "sort", "unique", "groupby", "sum", "min", "max"})
 READ_FIRST = frozenset({"selectattr", "rejectattr", "groupby"})
 OWN = frozenset(dir(dict))
+TEXT = frozenset(dir(str))
 TRIED = 20
 
 
@@ -46,9 +47,10 @@ def lint(
         if not reader.problems and items:
             found += [f"{key}: {problem}" for problem in _fails(prompt, key, items, rated)]
     names = {key: _names(getattr(prompt, key)) for key in ("template", "question")}
-    if asks and not {"candidate", "candidates"} & names["question"]:
+    if asks and not {"candidate", "candidates", "review"} & names["question"]:
         found.append("question: it never names the candidate, so all candidates get one answer")
-    if "history" not in names["template"] | (names["question"] if asks else set()):
+    read = names["template"] | (names["question"] if asks else set())
+    if not {"history", "review"} & read:  # who reads what was written may leave the rest out
         found.append("template: it never names the history, so all users get one prompt")
     return list(dict.fromkeys(found))
 
@@ -67,8 +69,9 @@ def _fails(
         asked = None if key == "template" else np.array([len(items) - 1])
         if asked is not None and "candidates" in prompt.question_names:
             asked = asked[None]
+        written = ["Fine. It works."] if prompt.reads_review else None
         try:
-            prompt.render(items, rows, ratings, asked)
+            prompt.render(items, rows, ratings, asked, written)
         except DataError as error:
             yield f"{error} (tried with a history of {length} items)"
             return
@@ -84,6 +87,7 @@ class _Reader:
             "history": "items",
             "candidate": "candidate",
             "candidates": "candidates",
+            "review": "review",
         }
         self.problems: list[str] = []
 
@@ -121,6 +125,8 @@ class _Reader:
 
     def _access(self, owner: Any, name: Any) -> None:
         kind = self._kind(owner)
+        if kind == "review" and name not in TEXT:
+            self.problems.append(f'a review is plain text and has no field "{name}"')
         if kind not in ("item", "candidate", "lettered") or not isinstance(name, str):
             return
         lettered = {*self._candidate, "letter"}

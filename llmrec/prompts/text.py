@@ -9,7 +9,7 @@ from typing import Any, ClassVar, Literal
 
 import numpy as np
 
-from llmrec.core.errors import ConfigError, DataError, Problem
+from llmrec.core.errors import ComponentError, ConfigError, DataError, Problem, did_you_mean
 from llmrec.core.types import Ragged
 
 TEMPLATE = (
@@ -19,7 +19,7 @@ TEMPLATE = (
     "{{ '; ' if not loop.last else '.' }}{% endfor %}"
     "{% else %}The user is new.{% endif %}"
 )
-NAMES = ("history", "candidate", "candidates")
+NAMES = ("history", "candidate", "candidates", "review")
 LETTERS = string.ascii_uppercase
 QUESTION = "Will the user like {{ candidate.title }}?"
 
@@ -29,9 +29,11 @@ class Text:
 
     The template sees ``history``: items oldest first, each with the fields of the item file and
     ``rating`` (None if unknown); the question also sees ``candidate``, an item without a rating,
-    or, for a head that chooses from a list, ``candidates``: items with a ``letter`` each.
-    A name that the data set lacks is an error. The history's oldest tokens go first when a prompt
-    is too long; how many prompts were cut is reported with the model. A question is never cut.
+    or, for a head that chooses from a list, ``candidates``: items with a ``letter`` each. For the
+    task classes it may see ``review``, what the user wrote of the candidate, if the evaluation says
+    so (``reads_review``). A name that the data set lacks is an error. The history's oldest tokens
+    go first when a prompt is too long, then the end of the review; how many prompts were cut is
+    reported with the model. The rest of a question is never cut.
 
     Args:
         template: what the model reads of the history.
@@ -73,6 +75,8 @@ class Text:
         asked = {"candidate", "candidates"}
         if not found and asked & _names(params.get("template", TEMPLATE)):
             found.append(("template", "names the candidate; only the question may"))
+        if not found and "review" in _names(params.get("template", TEMPLATE)):
+            found.append(("template", "names the review; only the question may"))
         if not found and asked <= _names(params.get("question", QUESTION)):
             found.append(("question", "names candidate and candidates; a head asks about one kind"))
         return found
@@ -83,12 +87,13 @@ class Text:
         histories: Ragged,
         ratings: Ragged | None,
         candidates: np.ndarray | None,
+        reviews: Sequence[str] | None = None,
     ) -> list[str]:
         """Return one prompt per row: history and question, joined by a blank.
 
         The arguments are those of `parts`.
         """
-        parts = self.parts(items, histories, ratings, candidates)
+        parts = self.parts(items, histories, ratings, candidates, reviews)
         return [joined(history, question) for history, question in parts]
 
     def parts(
@@ -97,6 +102,7 @@ class Text:
         histories: Ragged,
         ratings: Ragged | None,
         candidates: np.ndarray | None,
+        reviews: Sequence[str] | None = None,
     ) -> list[tuple[str, str | None]]:
         """Return what each row's prompt says of the history, and its question.
 
@@ -106,16 +112,24 @@ class Text:
             ratings: their ratings, same rows, or None.
             candidates: (N,) item ids the question is about, (N, C) for a list of candidates each
                 (−1 for an empty place), or None for no question.
+            reviews: N texts about the candidates, or None where none may be read.
 
         Raises:
             DataError: if a template names a field that the items lack, or fails otherwise.
+            ComponentError: if the question reads a review and none is given.
         """
+        if self.reads_review and candidates is not None and reviews is None:
+            raise ComponentError(
+                "prompt.question reads the review, and none is given here: it is for "
+                "evaluation=classes with evaluation.reads_review=true"
+            )
         shown = self.shown(items, histories, ratings)
         found: list[tuple[str, str | None]] = []
         for row, history in enumerate(shown):
             question = None
             if candidates is not None:
-                question = self._question(history, items, candidates[row])
+                review = "" if reviews is None else reviews[row]
+                question = self._question(history, items, candidates[row], review)
             found.append((self.render_history(history), question))
         return found
 
@@ -137,16 +151,24 @@ class Text:
         return _filled(self._render_history, history=history)
 
     def render_question(
-        self, history: Sequence[Mapping[str, Any]], candidate: Mapping[str, str]
+        self,
+        history: Sequence[Mapping[str, Any]],
+        candidate: Mapping[str, str],
+        review: str = "",
     ) -> str:
         """Return the question about one candidate; it follows the history after a blank."""
-        return _filled(self._render_question, history=history, candidate=candidate)
+        given = {"history": history, "candidate": candidate}
+        return _filled(self._render_question, **given, review=review)
 
     def _question(
-        self, history: Sequence[Mapping[str, Any]], items: Sequence[Mapping[str, str]], asked: Any
+        self,
+        history: Sequence[Mapping[str, Any]],
+        items: Sequence[Mapping[str, str]],
+        asked: Any,
+        review: str,
     ) -> str:
         if not np.ndim(asked):
-            return self.render_question(history, items[int(asked)])
+            return self.render_question(history, items[int(asked)], review)
         listed = [items[item] for item in asked.tolist() if item >= 0]
         lettered = [
             {**item, "letter": letter} for item, letter in zip(listed, LETTERS, strict=False)
@@ -155,8 +177,18 @@ class Text:
 
     @property
     def question_names(self) -> frozenset[str]:
-        """What the question reads: of ``history``, ``candidate`` and ``candidates``."""
+        """What the question reads: of ``history``, ``candidate``, ``candidates``, ``review``."""
         return _names(self.question)
+
+    @property
+    def reads_review(self) -> bool:
+        """Whether the question shows what the user wrote of the candidate."""
+        return "review" in _names(self.question)
+
+    @property
+    def reads_items(self) -> bool:
+        """Whether anything of items is shown, be it of the history or of a candidate."""
+        return bool((_names(self.template) | _names(self.question)) - {"review"})
 
     @property
     def question_reads_history(self) -> bool:
@@ -205,10 +237,11 @@ class Text:
         """
         if n_tokens > room:
             listed = "lower head.list_size, " if "candidates" in self.question_names else ""
+            given_up = "the history and the review are" if self.reads_review else "the history is"
             raise DataError(
                 f'a question of {n_tokens} tokens, "{question[:60]}...", does not fit into '
-                f"prompt.max_length={self.max_length}, which leaves {max(0, room)}; only the "
-                f"history is cut, so raise prompt.max_length, {listed}or shorten it in "
+                f"prompt.max_length={self.max_length}, which leaves {max(0, room)}; only "
+                f"{given_up} cut, so raise prompt.max_length, {listed}or shorten it in "
                 "prompt.question, e.g. with {{ item.title | truncate(40) }}"
             )
 
@@ -250,8 +283,9 @@ def _template_problems(template: str) -> list[str]:
         strange = _names(template) - set(NAMES)
     except TemplateSyntaxError as error:
         return [f"not a valid Jinja template: {error.message} (line {error.lineno})"]
+    allowed = ", ".join(NAMES)
     return [
-        f'unknown name "{name}"; allowed: {", ".join(NAMES)}{_hint(name)}'
+        f'unknown name "{name}"{did_you_mean(name, NAMES)}; allowed: {allowed}{_hint(name)}'
         for name in sorted(strange)
     ]
 

@@ -33,6 +33,7 @@ from llmrec.recommenders.identifiers import (
 )
 from llmrec.recommenders.item_texts import embedded_items, texts_or_refuse
 from llmrec.recommenders.listwise import lists_candidates
+from llmrec.recommenders.reviews import reading, training_reviews
 from llmrec.recommenders.tasks import widest
 from llmrec.training.batches import IdentifierBatches, ItemBatches, TextBatches
 from llmrec.training.net import Net
@@ -281,8 +282,13 @@ def tokenizer_of(owner: LanguageModel, train_side: Dataset, records: list[dict[s
         train_side: the training interactions.
         records: the fields of every item, as `item_records` makes them.
     """
-    texts = texts_or_refuse(train_side, None, "prompt text")
-    seen = [texts[item] for item in np.flatnonzero(train_side.item_counts)]
+    asking = [owner._prompt, *(view._prompt for view in owner._others.values())]
+    seen: list[str] = []
+    if any(prompt.reads_items for prompt in asking):
+        texts = texts_or_refuse(train_side, None, "prompt text")
+        seen = [texts[item] for item in np.flatnonzero(train_side.item_counts)]
+    if reading(asking):
+        seen += training_reviews(train_side)
     users = np.flatnonzero(train_side.histories.lengths)[:100]
     shown = train_side.histories.take(users)
     rating = train_side.interactions.rating
@@ -293,11 +299,12 @@ def tokenizer_of(owner: LanguageModel, train_side: Dataset, records: list[dict[s
     head = owner._head
     if lists_candidates(head):
         asked = np.tile(asked[: head.list_size], (len(shown), 1))
-    prompts: list[str] = owner._prompt.render(records, shown, stars, asked)
+    written = [""] * len(shown)  # what was written is among the texts already
+    prompts: list[str] = owner._prompt.render(records, shown, stars, asked, written)
     numbers = [record["identifier"] for record in records if "identifier" in record]
     for view in owner._others.values():
         if dict(view.prompt) != dict(owner.prompt):
-            prompts += view._prompt.render(records, shown, stars, asked)
+            prompts += view._prompt.render(records, shown, stars, asked, written)
     heads = [owner._head, *(view._head for view in owner._others.values())]
     values = [] if rating is None else np.unique(rating).tolist()
     answers = [text for each in heads if hasattr(each, "answers") for text in each.answers(values)]

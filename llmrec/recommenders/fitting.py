@@ -24,6 +24,7 @@ from llmrec.recommenders.listwise import (
     validated_lists,
     validation_lists,
 )
+from llmrec.recommenders.reviews import reading, training_reviews
 from llmrec.recommenders.simple import likes_of
 from llmrec.recommenders.tasks import added_parameters, joint_batches, reads_alike, trained
 from llmrec.recommenders.teachers import teach
@@ -194,17 +195,23 @@ def training_batches(
     if assembled.averages is not None:
         assert examples.targets is not None
         offsets = assembled.averages.of_places(train_side, examples.targets, others=around)
+    reviews: list[str] | None = None
+    if reading([prompt]):
+        written = training_reviews(train_side)
+        assert examples.targets is not None
+        reviews = [written[place] for place in examples.targets.tolist()]
     if isinstance(batches, TextBatches) and head.judges_candidates:
         # The question about any item has to fit: better known now than after the training.
         everything = np.arange(train_side.n_items)
-        batches.tokens_and_cuts(Ragged.empty(len(everything)), None, everything)
+        nothing = None if reviews is None else [""] * len(everything)
+        batches.tokens_and_cuts(Ragged.empty(len(everything)), None, everything, nothing)
     if isinstance(batches, ItemBatches):
         return examples.lengths, JudgedCollator(examples, batches, candidates, targets, offsets)
     # All prompts are tokenised once; a batch only pads.
     shown = examples.histories(np.arange(len(examples)))
-    tokens = batches.tokens(*shown, candidates)
+    tokens = batches.tokens(*shown, candidates, reviews)
     if assembled.frozen is not None:
-        states = assembled.frozen.of(*shown, candidates, tokens)
+        states = assembled.frozen.of(*shown, candidates, tokens, reviews)
         return tokens.lengths, StateCollator(states.cpu(), targets, offsets)
     padding = assembled.tokenizer.pad_token_id
     if assembled.identifiers is None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -69,6 +69,7 @@ class FrozenStates:
         ratings: Ragged | None,
         candidates: np.ndarray | None,
         tokens: Ragged | None = None,
+        reviews: Sequence[str] | None = None,
     ) -> torch.Tensor:
         """Return the (N, H) states of N prompts, where the net is.
 
@@ -77,18 +78,21 @@ class FrozenStates:
             ratings: their ratings, same rows, or None.
             candidates: (N,) items asked about, or None for no question.
             tokens: the prompts' token ids, if they are known already.
+            reviews: N texts about the items, for a question that reads them.
         """
         if not self.remembering:
             if tokens is None:
-                tokens = self.batches.tokens(histories, ratings, candidates)
+                tokens = self.batches.tokens(histories, ratings, candidates, reviews)
             return self._moved(self.of_tokens(tokens))
-        keys = self._keys(histories, ratings, candidates)
+        keys = self._keys(histories, ratings, candidates, reviews)
         new = np.array([row for row, key in enumerate(keys) if key not in self._places], np.int64)
         if len(new):
             if tokens is None:
                 stars = None if ratings is None else ratings.take(new)
                 asked = None if candidates is None else candidates[new]
-                found = self.of_tokens(self.batches.tokens(histories.take(new), stars, asked))
+                read = None if reviews is None else [reviews[row] for row in new.tolist()]
+                made = self.batches.tokens(histories.take(new), stars, asked, read)
+                found = self.of_tokens(made)
             else:
                 found = self.of_tokens(tokens.take(new))
             for place, row in enumerate(new.tolist()):
@@ -99,15 +103,24 @@ class FrozenStates:
         return self._moved(np.array(rows, np.float32).reshape(len(rows), width))
 
     def _keys(
-        self, histories: Ragged, ratings: Ragged | None, candidates: np.ndarray | None
+        self,
+        histories: Ragged,
+        ratings: Ragged | None,
+        candidates: np.ndarray | None,
+        reviews: Sequence[str] | None,
     ) -> list[bytes]:
         """Return what a prompt is made of."""
         length = self.batches.prompt.history_length
         shown = histories.tail(length)
         stars = None if ratings is None else ratings.tail(length)
         asked = np.full(len(shown), -1) if candidates is None else candidates
+        written = [b""] * len(shown)
+        if reviews is not None:
+            encoded = (review.encode("utf-8", "surrogatepass") for review in reviews)
+            written = [hashlib.sha256(each).digest() for each in encoded]
         return [
-            b"%d " % asked[row]
+            written[row]
+            + b"%d " % asked[row]
             + shown[row].astype(np.int64).tobytes()
             + (b"" if stars is None else b" " + stars[row].astype(np.float32).tobytes())
             for row in range(len(shown))

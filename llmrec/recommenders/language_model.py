@@ -43,6 +43,7 @@ from llmrec.recommenders.misfits import (
     identifier_misfits,
     misfits,
 )
+from llmrec.recommenders.reviews import reading
 from llmrec.recommenders.tasks import AsTask, AuxiliaryTask, beams_of, shared_kinds, task_misfits
 from llmrec.training.arguments import check_trainer_arguments
 
@@ -281,6 +282,16 @@ class LanguageModel(BaseRecommender):
         return bool(self._head.judges_candidates) or self.lists_candidates
 
     @property
+    def reads_review(self) -> bool:
+        """Whether it reads what the user wrote in the interaction that is judged."""
+        return reading([self._prompt, *(view._prompt for view in self._others.values())])
+
+    @property
+    def reads_texts(self) -> bool:
+        """Whether it reads what users write, so that the audit looks at copies of it."""
+        return self.reads_review
+
+    @property
     def threshold(self) -> float | None:
         """The rating from which the head learns a like, None if it learns none."""
         learns = "preference" in self.tasks
@@ -473,7 +484,7 @@ class LanguageModel(BaseRecommender):
         """Return validation queries and targets (a fixed sample of many), None without any."""
         if valid is None or not len(valid):
             return None
-        queries, targets = make_queries(train, valid)
+        queries, targets = make_queries(train, valid, reviews=self.reads_review)
         if self.validation_queries is not None and len(queries) > self.validation_queries:
             rng = np.random.default_rng(derive_seed(self.seed, "validation queries"))
             kept = np.sort(rng.choice(len(queries), self.validation_queries, replace=False))

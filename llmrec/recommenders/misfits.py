@@ -61,6 +61,11 @@ def misfits(backbone: Any, prompt: Any, head: Any, adapter: Any) -> list[str]:
             "generates titles token by token, but prompt=items gives each item one token, so that "
             "generating is next-item classification; choose prompt=text or head=classification"
         ]
+    if getattr(prompt, "reads_review", False) and head.tasks != {"classes"}:
+        return [
+            f"serves {', '.join(sorted(head.tasks))}, but prompt.question reads the review, which "
+            "only the task classes may; choose head=classes, or a question without `review`"
+        ]
     lists = getattr(head, "lists_candidates", False)
     if prompt.kind == "items" and lists:
         return ["lists candidates in words, but prompt=items has no words; choose prompt=text_list"]
@@ -151,6 +156,8 @@ def addition_misfits(kind: str, spec: Spec | None, *parts: Any) -> list[tuple[st
     """
     if spec is None:
         return []
+    if kind == "distillation" and getattr(parts[0], "reads_review", False):
+        return [(kind, "a teacher is shown no reviews, and prompt.question reads them")]
     try:
         what = build(kind, spec).misfit(*parts)
     except LlmrecError:

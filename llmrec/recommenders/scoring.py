@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -12,6 +13,7 @@ from llmrec.core.types import Queries, Ragged
 from llmrec.recommenders.decoding import decoded, rows_at_once
 from llmrec.recommenders.judging import beside, judge_packed
 from llmrec.recommenders.listwise import lists_candidates, score_lists
+from llmrec.recommenders.reviews import asked_reviews, reading
 from llmrec.recommenders.shared_history import SHARE_FROM, can_share, item_states, prompt_states
 from llmrec.training.batches import (
     Batch,
@@ -44,6 +46,8 @@ def score(
     assembled.net.eval()
     listed = lists_candidates(assembled.head)
     if listed or assembled.head.judges_candidates:
+        if isinstance(assembled.batches, TextBatches) and reading([assembled.batches.prompt]):
+            return _judge_reviews(assembled, queries, items, batch_size)
         if items is None:
             items = np.broadcast_to(np.arange(assembled.n_items), (len(queries), assembled.n_items))
         if listed:
@@ -133,12 +137,61 @@ def _judge_prompts(
             alone += group.rows()
     if alone:
         rows, numbers = Ragged.from_rows(alone, np.int64), np.concatenate(places)
-        order = np.argsort(rows.lengths, kind="stable")
-        for start in range(0, len(order), batch_size):
-            chosen = order[start : start + batch_size]
-            batch = pad_tokens(rows.take(chosen), assembled.tokenizer.pad_token_id)
-            states = net.states(**_moved(batch, net.device))
+        for chosen, states in _read(assembled, rows, batch_size):
             values[numbers[chosen]] = _values(net, states, given, numbers[chosen])
+    return values
+
+
+def _read(
+    assembled: Assembled, rows: Ragged, batch_size: int
+) -> Iterator[tuple[np.ndarray, torch.Tensor]]:
+    """Yield numbers of token rows, those of like lengths together, with their states."""
+    net, padding = assembled.net, assembled.tokenizer.pad_token_id
+    order = np.argsort(rows.lengths, kind="stable")
+    for start in range(0, len(order), batch_size):
+        chosen = order[start : start + batch_size]
+        batch = pad_tokens(rows.take(chosen), padding)
+        yield chosen, net.states(**_moved(batch, net.device))
+
+
+def _judge_reviews(
+    assembled: Assembled, queries: Queries, items: np.ndarray | None, batch_size: int
+) -> np.ndarray:
+    """Score pairs by prompts of their own: each reads the review of its item.
+
+    Raises:
+        ComponentError: if the queries carry no reviews.
+    """
+    reviews = asked_reviews(queries, items)
+    assert items is not None
+    scores = np.zeros(items.shape, np.float32)
+    row, place = np.nonzero(items >= 0)
+    plain = replace(queries, reviews=None, candidates=None)
+    for start in range(0, len(row), BLOCK * batch_size):
+        part = slice(start, start + BLOCK * batch_size)
+        asked = plain.take(row[part])
+        candidates = items[row[part], place[part]]
+        found = _reviewed(assembled, asked, candidates, reviews[part], batch_size)
+        scores[row[part], place[part]] = found
+    return scores
+
+
+def _reviewed(
+    assembled: Assembled,
+    queries: Queries,
+    candidates: np.ndarray,
+    reviews: Sequence[str],
+    batch_size: int,
+) -> np.ndarray:
+    """Return the (N,) scores of N queries about a candidate each, whose review is read."""
+    net, batches = assembled.net, assembled.batches
+    assert isinstance(batches, TextBatches)
+    shown = (queries.histories, queries.ratings, candidates)
+    if assembled.frozen is not None:
+        return _values(net, assembled.frozen.of(*shown, reviews=reviews))
+    values = np.zeros(len(candidates), np.float32)
+    for chosen, states in _read(assembled, batches.tokens(*shown, reviews), batch_size):
+        values[chosen] = _values(net, states)
     return values
 
 

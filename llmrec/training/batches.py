@@ -13,6 +13,7 @@ from llmrec.core.types import Ragged
 from llmrec.prompts.identifiers import Vocabulary, identifier_rows
 from llmrec.prompts.item_tokens import ItemTokens
 from llmrec.prompts.pairs import Group, PairPrompts
+from llmrec.prompts.reviews import review_tokens
 from llmrec.prompts.text import Text
 
 Batch = dict[str, torch.Tensor]
@@ -103,21 +104,32 @@ class TextBatches:
         self._pairs = None
 
     def tokens(
-        self, histories: Ragged, ratings: Ragged | None, candidates: np.ndarray | None
+        self,
+        histories: Ragged,
+        ratings: Ragged | None,
+        candidates: np.ndarray | None,
+        reviews: Sequence[str] | None = None,
     ) -> Ragged:
         """Return the token ids of each row's prompt; `n_cut` counts the prompts cut so far."""
-        rows, cuts = self.tokens_and_cuts(histories, ratings, candidates)
+        rows, cuts = self.tokens_and_cuts(histories, ratings, candidates, reviews)
         self.count(rows, cuts)
         return rows
 
     def tokens_and_cuts(
-        self, histories: Ragged, ratings: Ragged | None, candidates: np.ndarray | None
+        self,
+        histories: Ragged,
+        ratings: Ragged | None,
+        candidates: np.ndarray | None,
+        reviews: Sequence[str] | None = None,
     ) -> tuple[Ragged, np.ndarray]:
         """Return the same, not counted, with (N,) how many tokens each row lost.
 
         Raises:
             DataError: if a question alone is too long.
         """
+        if reviews is not None and candidates is not None:
+            asked, frame = (histories, ratings, candidates), (self.prefix, self.suffix)
+            return review_tokens(self.prompt, self.tokenizer, self.items, asked, reviews, frame)
         parts = self.prompt.parts(self.items, histories, ratings, candidates)
         return self.prompt.tokenise(self.tokenizer, parts, self.prefix, self.suffix)
 

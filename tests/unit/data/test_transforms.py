@@ -10,7 +10,14 @@ from hypothesis import strategies as st
 from llmrec.core.errors import DataError
 from llmrec.core.types import Dataset, Interactions
 from llmrec.data.synthetic import Synthetic
-from llmrec.data.transforms import binarized, describe, gini, rating_scale
+from llmrec.data.transforms import (
+    binarized,
+    classed,
+    describe,
+    gini,
+    rating_scale,
+    require_classes,
+)
 
 
 def dataset(ratings=None, time=None) -> Dataset:
@@ -76,3 +83,23 @@ def test_gini_is_half_the_relative_mean_difference(counts: list[int]) -> None:
     differences = np.abs(x[:, None] - x[None]).sum()
     expected = differences / (2 * len(x) * x.sum()) if x.sum() else 0.0
     assert gini(x) == pytest.approx(expected, abs=1e-12)
+
+
+def test_classes_begin_at_their_bounds() -> None:
+    data = dataset([1, 3, 4, 5])
+    classes = classed(data, [3, 4]).interactions.rating
+    assert classes.tolist() == [0, 1, 2, 2]
+    assert classes.dtype == np.float32
+    require_classes(classed(data, [3, 4]), [3, 4])
+    assert classed(data, [3.5]).interactions.rating.tolist() == [0, 0, 1, 1]
+
+
+def test_classes_need_ratings_in_each() -> None:
+    with pytest.raises(DataError, match="toy has no ratings"):
+        classed(dataset(), [3])
+    with pytest.raises(DataError, match=r"class_bounds=\[3, 3.5\] leaves class 1 empty"):
+        classed(dataset([1, 2, 4, 5]), [3, 3.5])
+    with pytest.raises(DataError, match="not yet classes 0 to 1"):
+        require_classes(dataset([1, 2, 4, 5]), [3])
+    with pytest.raises(DataError, match="not yet classes 0 to 1"):
+        require_classes(dataset(), [3])

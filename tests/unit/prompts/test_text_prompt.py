@@ -53,7 +53,11 @@ def test_a_field_that_the_items_lack_is_named_with_those_they_have() -> None:
 @pytest.mark.parametrize(
     ("key", "template", "what"),
     [
-        ("template", "{{ histroy }}", 'unknown name "histroy"; allowed: history, candidate'),
+        (
+            "template",
+            "{{ histroy }}",
+            'unknown name "histroy" (did you mean "history"?); allowed: history',
+        ),
         ("question", "{{ user }}", 'unknown name "user"'),
         ("template", "{% if history %}", "not a valid Jinja template"),
         ("template", "{{ history | shout }}", "shout"),
