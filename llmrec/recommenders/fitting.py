@@ -127,6 +127,8 @@ def fit_assembled(
     if isinstance(main, ListCollator):
         read["prompts_cut"] = len(main.cut)  # its lists were drawn while training
     facts |= read
+    if owner.reads_review:
+        facts["reads_review"] = True
     if owner._backbone.commit is not None:
         facts["checkpoint_commit"] = owner._backbone.commit
     return facts

@@ -33,8 +33,11 @@ def _cut(name: str, details: Mapping[str, Any]) -> list[str]:
     cut, total = details.get("prompts_cut"), details.get("n_examples")
     if not cut or not total:
         return []
+    lost = "the oldest of the history"
+    if details.get("reads_review"):
+        lost += ", or the end of the review,"
     return [
-        f"{name} lost the oldest of the history in {cut:,} of {total:,} training "
+        f"{name} lost {lost} in {cut:,} of {total:,} training "
         "prompts, which are longer than model.prompt.max_length"
     ]
 

@@ -261,6 +261,7 @@ def test_empty_places_and_empty_reviews(kind: str, tmp_path: Path) -> None:
     np.testing.assert_array_equal(again.predicted.values, result.predicted.values)
     if kind == "language_model":
         assert made._model.batches.n_cut >= 1
+        assert made.info.details["reads_review"]
 
 
 # -- refused with a sentence -------------------------------------------------------------------

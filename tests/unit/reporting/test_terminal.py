@@ -105,6 +105,9 @@ def test_prompts_that_lost_history_are_told(comparison):
     text = " ".join(_printed(replace(comparison, results=(cut, *others)), 100).split())
     said = f"Beware: {first.label} lost the oldest of the history in 96 of 1,200 training prompts"
     assert said in text
+    reading = replace(first, info=replace(first.info, details={**details, "reads_review": True}))
+    text = " ".join(_printed(replace(comparison, results=(reading, *others)), 100).split())
+    assert "lost the oldest of the history, or the end of the review, in 96 of" in text
 
 
 def test_stars_follow_the_corrected_p_value(make_comparison):
