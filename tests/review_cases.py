@@ -40,7 +40,9 @@ def dataset(n_users: int = 60, seed: int = 0, noise: float = 0.1, per_user: int 
         texts[row] = " ".join(words)
     user = np.repeat(np.arange(n_users), per_user).astype(np.int32)
     item = np.concatenate([rng.permutation(9)[:per_user] for _ in range(n_users)])
-    log = Interactions(user, item.astype(np.int32), rating, np.arange(n, dtype=np.int64), texts)
+    # Users take turns, so that the order of the log is not that of users.
+    time = np.tile(np.arange(per_user) * n_users, n_users) + user
+    log = Interactions(user, item.astype(np.int32), rating, time.astype(np.int64), texts).sorted()
     return Dataset(
         "reviews",
         log,
