@@ -122,6 +122,8 @@ def probe(
                     probes.append(judge.again("text", name, exam))
             except DataError as error:  # e.g. random words that are too long for a prompt
                 notes.append(f"text: {name} could not be asked: {error}")
+    for name, changed in review_changes(exam.queries, seed).items():
+        probes.append(judge.again("review", name, replace(exam, queries=changed)))
     probes.append(_one_by_one(judge))
     if getattr(recommender, "inference", "fp32") == "int8":
         with recommender.in_fp32():
@@ -203,6 +205,21 @@ def _changed(queries: Queries, change: Callable[[Ragged], Ragged]) -> Queries:
         ratings=None if ratings is None else change(ratings),
         timestamps=None if times is None else change(times),
     )
+
+
+def review_changes(queries: Queries, seed: int) -> dict[str, Queries]:
+    """Return queries with other reviews of what is judged, by what was done; none without any."""
+    reviews = queries.reviews
+    if reviews is None:
+        return {}
+    order = np.random.default_rng(derive_seed(seed, "other reviews")).permutation(
+        len(reviews.values)
+    )
+    empty = np.full(len(reviews.values), "", object)
+    return {
+        "permuted reviews": replace(queries, reviews=reviews.with_values(reviews.values[order])),
+        "removed reviews": replace(queries, reviews=reviews.with_values(empty)),
+    }
 
 
 def text_changes(records: Records, seed: int) -> dict[str, list[dict[str, str]]]:

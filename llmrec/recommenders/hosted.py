@@ -138,6 +138,9 @@ class HostedLanguageModel(BaseRecommender):
             )
         if prompt.kind != "text":
             found.append(("prompt", "has no words for an endpoint to read; choose prompt=text"))
+        elif prompt.reads_review:
+            what = "reads the review of what is judged, which no task of a hosted model may"
+            found.append(("prompt.question", what))
         return found
 
     @property

@@ -65,6 +65,9 @@ def test_a_run_says_that_reviews_are_read_and_models_use_them(tmp_path: Path) ->
     changed = [line for line in probed.splitlines() if line.startswith("text ")]
     assert changed  # titles say nothing to a model that reads the review alone
     assert all("1.0000" in line for line in changed)
+    reviews = [line for line in probed.splitlines() if line.startswith("review ")]
+    assert [line.split()[1] for line in reviews] == ["permuted", "removed"]
+    assert not any("1.0000" in line for line in reviews)
     assert "1.0000" in probe_text(tmp_path / "run", label="words", users=20, memory=0)
     with pytest.raises(ComponentError, match="cannot recommend"):
         recommend_text(tmp_path / "run", user="u1", label="vectors")

@@ -287,6 +287,7 @@ def test_a_row_without_candidates_costs_nothing(fake: FakeEndpoint, tmp_path: Pa
     [
         ({"prompt": {"name": "items", "init": "random"}}, "choose prompt=text"),
         ({"backbone": {"name": "gpt2"}}, "choose backbone=api"),
+        ({"prompt": {"name": "text", "question": "{{ review }}"}}, "which no task of a hosted"),
         ({"yes": "no"}, "do not begin alike"),
         ({"n_orders": 0}, "expected 1 or more"),
         ({"likeness": 0.0}, "above 0"),
