@@ -113,6 +113,7 @@ def test_each_head_can_be_asked_and_is_stored(case: str, tmp_path: Path) -> None
     np.testing.assert_array_equal(loaded.score(queries), others)
     loaded.answer_for(first)
     np.testing.assert_array_equal(loaded.score(queries), scores)
+    model.answer_for(first)  # how many items a beam search ranks is told of the head that answers
     assert loaded.info == model.info
 
 
